@@ -25,6 +25,8 @@ export interface Clock {
   after(delayMs: number, callback: () => void): Timer
   /** Calls back in the next turn of the event loop. */
   turn(callback: () => void): void
+  /** Told of finite work outside the loop (a commit, freezing), so that a manual clock waits for it. */
+  working?(operation: Promise<unknown>): void
 }
 
 /** The machine's own clock. */

@@ -1,0 +1,634 @@
+// The store that ends with the process: the same contract on plain maps and heaps.
+// Cost per message does not grow with what waits: heaps skip what no longer holds, and are swept when that is most of them.
+
+import type { AttemptRecord, Delivery } from '../core/delivery.ts'
+import { SteadymailError } from '../core/error.ts'
+import type { Message } from '../core/message.ts'
+import { Heap } from './heap.ts'
+import {
+  bytesGone,
+  erasable,
+  isDeadLetter,
+  isFinal,
+  noRoom,
+  ownerLost,
+  recipientSet,
+  withoutAddress,
+  withoutRecipient,
+} from './rules.ts'
+import type {
+  Added,
+  Amendment,
+  Claim,
+  Claimed,
+  ClaimRequest,
+  Counts,
+  ListFilter,
+  NewMessage,
+  Notice,
+  QueueHead,
+  QueueName,
+  Room,
+  Settlement,
+  Store,
+  Stored,
+  StoredLane,
+  Turn,
+  TurnResult,
+} from './store.ts'
+
+interface Due {
+  readonly at: number
+  readonly held: Held
+}
+
+interface Queue extends QueueName {
+  readonly due: Heap<Due>
+  waiting: number
+}
+
+/** One delivery and what the store knows of it. */
+interface Held {
+  delivery: Delivery
+  readonly mail: Mail
+  queue: Queue
+  /** Of the claim it is under; 0 for none. */
+  fence: number
+  /** The moment for which `expiring` holds it. */
+  expiring: number | undefined
+  history: AttemptRecord[]
+  /** Its recipient was erased while it was claimed. */
+  erase: boolean
+}
+
+interface Mail {
+  readonly message: Message
+  readonly held: Held[]
+  bytes: Uint8Array | undefined
+  /** Deliveries that are not final. */
+  open: number
+  settledAt: number | undefined
+}
+
+interface Key {
+  readonly ticket: string
+  /** `undefined` once a recipient was erased: then any set is taken for the same. */
+  recipients: string | undefined
+}
+
+const PAGE = 1000
+const earlier = (a: Due, b: Due): boolean =>
+  a.at < b.at || (a.at === b.at && a.held.delivery.id < b.held.delivery.id)
+
+/** A store that lasts as long as the process: what waits in it at exit is lost. */
+export function memoryStore(): Store {
+  return new MemoryStore()
+}
+
+class MemoryStore implements Store {
+  readonly name = 'memory'
+  readonly durable = false
+
+  readonly #mails = new Map<string, Mail>()
+  readonly #deliveries = new Map<number, Held>()
+  readonly #queues = new Map<string, Queue>()
+  readonly #lanes = new Map<string, string>()
+  readonly #claims = new Map<number, Held[]>()
+  readonly #keys = new Map<string, Key>()
+  readonly #expiring = new Heap<Due>(earlier)
+  // Maps keep the order of insertion: these three are in the order of settling
+  readonly #settled = { accepted: new Set<Mail>(), failed: new Set<Mail>() }
+  readonly #endedKeys = new Map<string, number>()
+  readonly #outcomes = new Set<string>()
+  readonly #dueNotices = new Map<string, Extract<Notice, { kind: 'due' }>>()
+  /** Tickets in order; purged ones stay as holes until they are half of it. */
+  #order: string[] = []
+  #notices: Notice[] = []
+  readonly #counts = {
+    waiting: 0,
+    claimed: 0,
+    parked: 0,
+    accepted: 0,
+    failed: 0,
+    openMessages: 0,
+    openBytes: 0,
+  }
+  #lastId = 0
+  #lastFence = 0
+  #owner = { name: undefined as string | undefined, fence: 0, until: 0 }
+
+  async open(): Promise<void> {}
+  async close(): Promise<void> {}
+
+  async own(owner: string, now: number, until: number): Promise<number | undefined> {
+    const held = this.#owner.name !== undefined && this.#owner.name !== owner && this.#owner.until > now
+    if (held) return undefined
+    this.#owner = { name: owner, fence: this.#owner.fence + 1, until }
+    this.#dueNotices.clear() // the new owner reads the heads
+    return this.#owner.fence
+  }
+
+  async renew(fence: number, until: number): Promise<boolean> {
+    if (!this.#isOwner(fence)) return false
+    this.#owner.until = until
+    return true
+  }
+
+  async disown(fence: number): Promise<void> {
+    if (this.#isOwner(fence)) this.#owner.name = undefined
+  }
+
+  #isOwner(fence: number): boolean {
+    return this.#owner.name !== undefined && this.#owner.fence === fence
+  }
+
+  async add(added: NewMessage, room: Room | undefined, owner: number): Promise<Added> {
+    const { message, bytes, deliveries } = added
+    if (message.key !== undefined) {
+      const known = this.#keys.get(message.key)
+      if (known) {
+        const same = known.recipients === undefined || known.recipients === recipientSet(added)
+        return { kind: same ? 'duplicate' : 'conflict', ticket: known.ticket }
+      }
+    }
+    const counts = this.#counts
+    const full = noRoom(room, { messages: counts.openMessages, bytes: counts.openBytes }, message.size)
+    if (full) throw full
+    if (this.#mails.has(message.id))
+      throw new SteadymailError('STORE_FAILED', `${message.id}: this ticket exists`)
+
+    const mail: Mail = { message, held: [], bytes, open: deliveries.length, settledAt: undefined }
+    const ids: number[] = []
+    for (const fresh of deliveries) {
+      const delivery: Delivery = { ...fresh, id: ++this.#lastId }
+      const held: Held = {
+        delivery,
+        mail,
+        queue: this.#queue(delivery),
+        fence: 0,
+        expiring: undefined,
+        history: [],
+        erase: false,
+      }
+      mail.held.push(held)
+      ids.push(delivery.id)
+      this.#deliveries.set(delivery.id, held)
+      counts[delivery.state]++
+      if (delivery.state === 'waiting') this.#wait(held, owner)
+    }
+    this.#mails.set(message.id, mail)
+    this.#sortIn(message.id)
+    if (message.key !== undefined)
+      this.#keys.set(message.key, { ticket: message.id, recipients: recipientSet(added) })
+    counts.openMessages++
+    counts.openBytes += message.size
+    return { kind: 'added', ids }
+  }
+
+  async turn(turn: Turn): Promise<TurnResult> {
+    if (!this.#isOwner(turn.owner)) throw ownerLost()
+    const stale: number[] = []
+    const ended: string[] = []
+    turn.settle.forEach((settlement, index) => {
+      const held = this.#deliveries.get(settlement.delivery.id)
+      if (!held || held.fence === 0 || held.fence !== settlement.fence) stale.push(index)
+      else if (this.#settle(held, settlement, turn)) ended.push(held.mail.message.id)
+    })
+    const claims = turn.claims.map((request) => this.#claim(request, turn.now))
+    for (const lane of turn.lanes(claims)) {
+      if (lane.state === undefined) this.#lanes.delete(lane.key)
+      else this.#lanes.set(lane.key, lane.state)
+    }
+    return { claims, stale, ended, durable: Promise.resolve() }
+  }
+
+  async bytes(ticket: string): Promise<Uint8Array | undefined> {
+    return this.#mails.get(ticket)?.bytes
+  }
+
+  async *heads(): AsyncIterable<readonly QueueHead[]> {
+    let page: QueueHead[] = []
+    for (const queue of this.#queues.values()) {
+      const dueAt = this.#nextDueAt(queue)
+      if (dueAt === undefined) continue
+      page.push({
+        lane: queue.lane,
+        sender: queue.sender,
+        priority: queue.priority,
+        dueAt,
+        waiting: queue.waiting,
+      })
+      if (page.length < PAGE) continue
+      yield page
+      page = []
+    }
+    if (page.length > 0) yield page
+  }
+
+  async *lanes(): AsyncIterable<readonly StoredLane[]> {
+    let page: StoredLane[] = []
+    for (const [key, state] of this.#lanes) {
+      page.push({ key, state })
+      if (page.length < PAGE) continue
+      yield page
+      page = []
+    }
+    if (page.length > 0) yield page
+  }
+
+  async openClaims(): Promise<readonly Claim[]> {
+    return [...this.#claims].map(([fence, held]) => claimOf(fence, held))
+  }
+
+  async claimExpired(owner: number, now: number, _until: number, limit: number): Promise<readonly Claim[]> {
+    if (!this.#isOwner(owner)) throw ownerLost()
+    const found = new Map<Mail, Held[]>()
+    for (let room = limit; room > 0; ) {
+      const first = this.#expiring.peek()
+      if (!first || first.at > now) break
+      this.#expiring.pop()
+      const { held } = first
+      if (held.expiring === first.at) held.expiring = undefined
+      if (held.delivery.state !== 'waiting' || held.delivery.expiresAt !== first.at) continue
+      const beside = found.get(held.mail)
+      if (beside) beside.push(held)
+      else found.set(held.mail, [held])
+      room--
+    }
+    return [...found.values()].map((held) => this.#take(held))
+  }
+
+  async notices(owner: number): Promise<readonly Notice[]> {
+    if (!this.#isOwner(owner)) return []
+    if (this.#dueNotices.size === 0 && this.#notices.length === 0) return []
+    const notices = [...this.#dueNotices.values(), ...this.#notices]
+    this.#dueNotices.clear()
+    this.#notices = []
+    return notices
+  }
+
+  async notify(notice: Notice): Promise<void> {
+    if (notice.kind === 'due') this.#noticeDue(notice)
+    else this.#notices.push(notice)
+  }
+
+  async get(ticket: string): Promise<Stored | undefined> {
+    const mail = this.#mails.get(ticket)
+    return mail && stored(mail)
+  }
+
+  async byKey(key: string): Promise<Stored | undefined> {
+    const known = this.#keys.get(key)
+    return known && this.get(known.ticket)
+  }
+
+  async history(deliveryId: number): Promise<readonly AttemptRecord[]> {
+    return [...(this.#deliveries.get(deliveryId)?.history ?? [])]
+  }
+
+  async list(filter: ListFilter): Promise<readonly Stored[]> {
+    const { state, settledSince, after, limit } = filter
+    const found: Stored[] = []
+    for (
+      let at = after === undefined ? 0 : this.#rank(after);
+      at < this.#order.length && found.length < limit;
+      at++
+    ) {
+      const ticket = this.#order[at] as string // at is in range
+      const mail = this.#mails.get(ticket)
+      if (!mail || ticket === after) continue
+      if (settledSince !== undefined && (mail.settledAt === undefined || mail.settledAt < settledSince))
+        continue
+      if (state !== undefined && !mail.held.some((held) => held.delivery.state === state)) continue
+      found.push(stored(mail))
+    }
+    return found
+  }
+
+  async counts(): Promise<Counts> {
+    return { ...this.#counts }
+  }
+
+  async amend(
+    ticket: string,
+    change: Amendment,
+    now: number,
+    owner: number,
+    keepOutcomes: boolean,
+  ): Promise<Stored | undefined> {
+    const mail = this.#mails.get(ticket)
+    if (!mail) return undefined
+    const free = mail.held.filter((held) => held.fence === 0)
+    const written = change({ ...stored(mail), deliveries: free.map((held) => held.delivery) })
+    const changes = written.flatMap((delivery) => {
+      const held = free.find((one) => one.delivery.id === delivery.id)
+      return held ? [{ held, delivery }] : []
+    })
+    if (mail.bytes === undefined && changes.some(({ delivery }) => !isFinal(delivery.state)))
+      throw bytesGone(ticket)
+    for (const { held, delivery } of changes) this.#put(held, delivery, { now, owner, keepOutcomes })
+    return { ...stored(mail), deliveries: changes.map(({ held }) => held.delivery) }
+  }
+
+  async outcomes(limit: number): Promise<readonly string[]> {
+    const tickets: string[] = []
+    for (const ticket of this.#outcomes) {
+      if (tickets.length >= limit) break
+      tickets.push(ticket)
+    }
+    return tickets
+  }
+
+  async acknowledge(tickets: readonly string[]): Promise<void> {
+    for (const ticket of tickets) this.#outcomes.delete(ticket)
+  }
+
+  async purge(
+    before: { settledBefore: number; failedBefore: number; keysBefore: number },
+    limit: number,
+  ): Promise<number> {
+    const gone = [
+      ...this.#old(this.#settled.accepted, before.settledBefore, limit),
+      ...this.#old(this.#settled.failed, before.failedBefore, limit),
+    ].slice(0, limit)
+    for (const mail of gone) this.#forget(mail)
+    let room = limit
+    for (const [key, endedAt] of this.#endedKeys) {
+      if (room-- <= 0 || endedAt >= before.keysBefore) break
+      this.#endedKeys.delete(key)
+      this.#keys.delete(key)
+    }
+    return gone.length
+  }
+
+  async erase(
+    address: string,
+    now: number,
+    owner: number,
+    keepOutcomes: boolean,
+  ): Promise<readonly string[]> {
+    const wanted = erasable(address)
+    const tickets = new Set<string>()
+    for (const held of this.#deliveries.values()) {
+      if (erasable(held.delivery.address) !== wanted) continue
+      const { message } = held.mail
+      tickets.add(message.id)
+      const key = message.key === undefined ? undefined : this.#keys.get(message.key)
+      if (key) key.recipients = undefined
+      if (held.fence !== 0) held.erase = true
+      else this.#blank(held, held.delivery, { now, owner, keepOutcomes })
+    }
+    return [...tickets]
+  }
+
+  #queue(name: QueueName): Queue {
+    const key = `${name.lane}\n${name.sender}\n${name.priority}`
+    let queue = this.#queues.get(key)
+    if (!queue) {
+      queue = {
+        lane: name.lane,
+        sender: name.sender,
+        priority: name.priority,
+        due: new Heap(earlier),
+        waiting: 0,
+      }
+      this.#queues.set(key, queue)
+    }
+    return queue
+  }
+
+  /** One fewer waits in it; an empty queue is forgotten, so that closed lanes cost nothing. */
+  #leave(queue: Queue): void {
+    queue.waiting--
+    if (queue.waiting === 0) this.#queues.delete(`${queue.lane}\n${queue.sender}\n${queue.priority}`)
+  }
+
+  /** Makes a waiting delivery findable. */
+  #wait(held: Held, owner: number): void {
+    const { delivery } = held
+    // the queue it knew may have been dropped when it ran empty, or its lane have changed
+    const queue = this.#queue(delivery)
+    held.queue = queue
+    queue.waiting++
+    queue.due.push({ at: delivery.dueAt, held })
+    if (queue.due.size > 2 * queue.waiting + 32) queue.due.retain((due) => isDue(due, queue))
+    if (held.expiring !== delivery.expiresAt) {
+      held.expiring = delivery.expiresAt
+      this.#expiring.push({ at: delivery.expiresAt, held })
+    }
+    if (this.#owner.name !== undefined && this.#owner.fence !== owner)
+      this.#noticeDue({
+        kind: 'due',
+        lane: queue.lane,
+        sender: queue.sender,
+        priority: queue.priority,
+        dueAt: delivery.dueAt,
+        count: 1,
+      })
+  }
+
+  #noticeDue(notice: Extract<Notice, { kind: 'due' }>): void {
+    const key = `${notice.lane}\n${notice.sender}\n${notice.priority}`
+    const known = this.#dueNotices.get(key)
+    this.#dueNotices.set(
+      key,
+      known
+        ? { ...known, dueAt: Math.min(known.dueAt, notice.dueAt), count: known.count + notice.count }
+        : notice,
+    )
+  }
+
+  #nextDueAt(queue: Queue): number | undefined {
+    for (let due = queue.due.peek(); due; due = queue.due.peek()) {
+      if (isDue(due, queue)) return due.at
+      queue.due.pop()
+    }
+    return undefined
+  }
+
+  #claim(request: ClaimRequest, now: number): Claimed {
+    const queue = this.#queues.get(`${request.lane}\n${request.sender}\n${request.priority}`)
+    if (!queue) return {}
+    const first = this.#first(queue, now, request.avoid ?? [])
+    let claim: Claim | undefined
+    if (first) {
+      const { held: beside } = first.mail
+      const taken =
+        beside.length === 1
+          ? beside
+          : beside
+              .filter(
+                ({ delivery, queue: its }) =>
+                  delivery.state === 'waiting' && its === queue && delivery.dueAt <= now,
+              )
+              .sort((a, b) => a.delivery.dueAt - b.delivery.dueAt || a.delivery.id - b.delivery.id)
+              .slice(0, Math.max(1, request.limit))
+      claim = this.#take(taken)
+    }
+    const nextDueAt = this.#nextDueAt(queue)
+    return { ...(claim && { claim }), ...(nextDueAt !== undefined && { nextDueAt }) }
+  }
+
+  /** The earliest that is due and not to be avoided; an avoided one when there is no other. */
+  #first(queue: Queue, now: number, avoid: readonly string[]): Held | undefined {
+    const passed: Due[] = []
+    let found: Held | undefined
+    for (let due = queue.due.peek(); due && due.at <= now; due = queue.due.peek()) {
+      if (!isDue(due, queue)) queue.due.pop()
+      else if (avoid.includes(due.held.mail.message.id)) {
+        passed.push(due)
+        queue.due.pop()
+      } else {
+        found = due.held
+        break
+      }
+    }
+    for (const due of passed) queue.due.push(due)
+    return found ?? passed[0]?.held
+  }
+
+  #take(taken: readonly Held[]): Claim {
+    const fence = ++this.#lastFence
+    for (const held of taken) {
+      held.fence = fence
+      this.#leave(held.queue)
+      held.delivery = { ...held.delivery, state: 'claimed' }
+    }
+    this.#counts.waiting -= taken.length
+    this.#counts.claimed += taken.length
+    this.#claims.set(fence, [...taken])
+    return claimOf(fence, taken)
+  }
+
+  /** True when it was the message's last. */
+  #settle(
+    held: Held,
+    { delivery, record }: Settlement,
+    turn: Pick<Turn, 'owner' | 'now' | 'keepOutcomes'>,
+  ): boolean {
+    const { last: _, ...rest } = delivery
+    const last = record ?? held.delivery.last
+    if (record) held.history.push(record)
+    const next: Delivery = last ? { ...rest, last } : rest
+    return held.erase ? this.#blank(held, next, turn) : this.#put(held, next, turn)
+  }
+
+  #blank(held: Held, delivery: Delivery, turn: Pick<Turn, 'owner' | 'now' | 'keepOutcomes'>): boolean {
+    const { address } = held.delivery
+    held.history = held.history.map((record) => withoutAddress(record, address))
+    held.erase = false
+    return this.#put(held, withoutRecipient({ ...delivery, address }, turn.now), turn)
+  }
+
+  /** Replaces a delivery and keeps every count and index true; true when its message ended by it. */
+  #put(held: Held, next: Delivery, turn: Pick<Turn, 'owner' | 'now' | 'keepOutcomes'>): boolean {
+    const { mail, delivery: before } = held
+    if (before.state === 'waiting') this.#leave(held.queue)
+    if (held.fence !== 0 && next.state !== 'claimed') this.#release(held)
+    held.delivery = next
+    this.#counts[before.state]--
+    this.#counts[next.state]++
+    if (next.state === 'waiting') this.#wait(held, turn.owner)
+    else if (isFinal(next.state)) held.expiring = undefined
+    if (this.#expiring.size > 2 * (this.#counts.waiting + this.#counts.claimed) + 1024) this.#sweepExpiring()
+
+    const opened = Number(isFinal(before.state)) - Number(isFinal(next.state))
+    if (opened === 0) return false
+    mail.open += opened
+    if (mail.open === 0) this.#end(mail, turn)
+    else if (mail.settledAt !== undefined) this.#reopen(mail)
+    return mail.open === 0
+  }
+
+  #release(held: Held): void {
+    const beside = this.#claims.get(held.fence)?.filter((one) => one !== held) ?? []
+    if (beside.length > 0) this.#claims.set(held.fence, beside)
+    else this.#claims.delete(held.fence)
+    held.fence = 0
+  }
+
+  #sweepExpiring(): void {
+    this.#expiring.retain(({ at, held }) => held.expiring === at && !isFinal(held.delivery.state))
+  }
+
+  #end(mail: Mail, { now, keepOutcomes }: Pick<Turn, 'now' | 'keepOutcomes'>): void {
+    const { message } = mail
+    mail.settledAt = now
+    if (!mail.held.some(({ delivery }) => isDeadLetter(delivery))) mail.bytes = undefined
+    const failed = mail.held.some(({ delivery }) => delivery.state === 'failed')
+    this.#settled[failed ? 'failed' : 'accepted'].add(mail)
+    this.#counts.openMessages--
+    this.#counts.openBytes -= message.size
+    if (message.key !== undefined) this.#endedKeys.set(message.key, now)
+    if (keepOutcomes) this.#outcomes.add(message.id)
+  }
+
+  #reopen(mail: Mail): void {
+    const { message } = mail
+    mail.settledAt = undefined
+    this.#settled.accepted.delete(mail)
+    this.#settled.failed.delete(mail)
+    this.#counts.openMessages++
+    this.#counts.openBytes += message.size
+    if (message.key !== undefined) this.#endedKeys.delete(message.key)
+    this.#outcomes.delete(message.id)
+  }
+
+  #old(settled: Set<Mail>, before: number, limit: number): Mail[] {
+    const old: Mail[] = []
+    for (const mail of settled) {
+      if (old.length >= limit || (mail.settledAt ?? before) >= before) break
+      if (!this.#outcomes.has(mail.message.id)) old.push(mail)
+    }
+    return old
+  }
+
+  #forget(mail: Mail): void {
+    this.#settled.accepted.delete(mail)
+    this.#settled.failed.delete(mail)
+    for (const { delivery } of mail.held) {
+      this.#deliveries.delete(delivery.id)
+      this.#counts[delivery.state]--
+    }
+    this.#mails.delete(mail.message.id)
+    if (this.#order.length > 2 * this.#mails.size + 1024)
+      this.#order = this.#order.filter((ticket) => this.#mails.has(ticket))
+  }
+
+  /** Tickets come in order but for those made in the same moment elsewhere. */
+  #sortIn(ticket: string): void {
+    const last = this.#order.at(-1)
+    if (last === undefined || last < ticket) this.#order.push(ticket)
+    else this.#order.splice(this.#rank(ticket), 0, ticket)
+  }
+
+  /** How many tickets come before this one. */
+  #rank(ticket: string): number {
+    let low = 0
+    let high = this.#order.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((this.#order[middle] as string) < ticket)
+        low = middle + 1 // low ≤ middle < high
+      else high = middle
+    }
+    return low
+  }
+}
+
+function isDue({ at, held }: Due, queue: Queue): boolean {
+  return held.queue === queue && held.delivery.state === 'waiting' && held.delivery.dueAt === at
+}
+
+function claimOf(fence: number, held: readonly Held[]): Claim {
+  const [first] = held as readonly [Held, ...Held[]] // a claim holds at least one
+  return { fence, message: first.mail.message, deliveries: held.map(({ delivery }) => delivery) }
+}
+
+function stored(mail: Mail): Stored {
+  return {
+    message: mail.message,
+    deliveries: mail.held.map(({ delivery }) => delivery),
+    ...(mail.settledAt !== undefined && { settledAt: mail.settledAt }),
+  }
+}

@@ -1,5 +1,5 @@
 // What a user (or this library) says about a provider, as plain data.
-// Not here: how it is checked (resolve in options.ts) or acted upon (decide.ts, lane.ts).
+// Not here: how it is checked (policy-parse.ts, policy-book.ts) or acted upon (decide.ts, lane.ts).
 
 import type { Cause, Persistence, Scope } from './cause.ts'
 import type { Phase, Reply } from './reply.ts'
@@ -36,7 +36,10 @@ export interface ReplyRule {
   readonly samples?: readonly string[]
 }
 
-/** How waits grow: an explicit list (the last repeats), or an exponential curve. */
+/**
+ * How waits grow: an explicit list (the last repeats; each is a least wait, lengthened by up to a fifth so
+ * that mails of one minute part), or an exponential curve.
+ */
 export type RetrySchedule =
   | readonly Duration[]
   | {
@@ -52,8 +55,10 @@ export type RetrySchedule =
 export interface Reaction {
   /** The message's own waits. @default the policy's `retry` */
   readonly retry?: RetrySchedule
-  /** Hold what the verdict speaks of for this long; doubles when repeated. */
+  /** Hold what the verdict speaks of for this long; doubles when repeated. `0`: no hold. */
   readonly hold?: Duration
+  /** The hold after a permanent refusal, as of a listed address. `0`: no hold. @default `hold` */
+  readonly permanentHold?: Duration
   /** Longest hold the doubling reaches. @default '4h' */
   readonly holdMax?: Duration
   /** Multiplies the rate, 0 < factor ≤ 1. @default 1 */
@@ -62,6 +67,11 @@ export interface Reaction {
   readonly concurrencyFactor?: number
   /** Whether a refusal advances the message's back-off. @default true */
   readonly countsAsAttempt?: boolean
+  /**
+   * What a permanent refusal that speaks of the sender or the connection does to the delivery: a wrong
+   * password says nothing of the message, which is kept. @default 'fail'
+   */
+  readonly onPermanent?: 'fail' | 'retry'
   /** Give up after this many counted attempts. @default no limit but the TTL */
   readonly maxAttempts?: number
   /** Give up when the message is this old, if sooner than its TTL. */
@@ -87,6 +97,12 @@ export interface ProviderPolicy {
   readonly domains?: readonly string[]
   /** Patterns of MX hosts, as `*.google.com`. */
   readonly mx?: readonly string[]
+  /** Texts that give the provider away in a reply, as `/\[TSS04\]/`; for replies that came through a relay. */
+  readonly marks?: readonly (RegExp | string)[]
+  /** `submission`: one's own relay, so its limits speak of one's account, not of a recipient's provider. @default 'receiver' */
+  readonly role?: 'receiver' | 'submission'
+  /** The provider's page for postmasters, given with its verdicts. */
+  readonly url?: string
   /** One lane for all its domains. @default one lane per domain */
   readonly lane?: string
   /** Recipients per time. */

@@ -11,7 +11,7 @@ export interface RateLimit {
 
 /** A slow beginning: recipients per day, stage by stage. */
 export interface WarmupPlan {
-  /** Epoch ms of the first stage; before it nothing goes. */
+  /** Epoch ms; before it the first stage's allowance holds and no stage is completed. */
   readonly startAt: number
   readonly daily: readonly number[]
 }

@@ -55,7 +55,8 @@ export const DEFAULT_REACTIONS: Readonly<Record<Cause, Reaction>> = {
     holdMax: '4h',
     rateFactor: 0.5,
     countsAsAttempt: false,
-    source: 'GMX and WEB.DE count retries against the rate, so all mail waits: postmaster.gmx.com/en/error-messages',
+    source:
+      'GMX and WEB.DE count retries against the rate, so all mail waits: postmaster.gmx.com/en/error-messages',
   },
   concurrency: {
     hold: '30s',
@@ -76,7 +77,8 @@ export const DEFAULT_REACTIONS: Readonly<Record<Cause, Reaction>> = {
     rateFactor: 0.25,
     countsAsAttempt: false,
     alert: true,
-    source: 'Yahoo TSS04 asks for hours, Microsoft and Cox block for up to 24 h; 5xx fails its message, the rest wait',
+    source:
+      'Yahoo TSS04 asks for hours, Microsoft and Cox block for up to 24 h; 5xx fails its message, the rest wait',
   },
   'reputation-domain': {
     hold: '1h',
@@ -94,7 +96,8 @@ export const DEFAULT_REACTIONS: Readonly<Record<Cause, Reaction>> = {
     rateFactor: 0.25,
     countsAsAttempt: false,
     alert: true,
-    source: 'a listing ends when the operator has it removed; one message asks every 4 to 24 h. 5xx fails its message',
+    source:
+      'a listing ends when the operator has it removed; one message asks every 4 to 24 h. 5xx fails its message',
   },
   'reverse-dns': {
     hold: '30m',
@@ -133,7 +136,8 @@ export const DEFAULT_REACTIONS: Readonly<Record<Cause, Reaction>> = {
     countsAsAttempt: false,
     onPermanent: 'retry',
     alert: true,
-    source: 'repeated bad logins lock the account (Gmail 454 4.7.0 Too many login attempts); the mail is kept',
+    source:
+      'repeated bad logins lock the account (Gmail 454 4.7.0 Too many login attempts); the mail is kept',
   },
   'quota-sender': {
     hold: '1h',
@@ -149,7 +153,8 @@ export const DEFAULT_REACTIONS: Readonly<Record<Cause, Reaction>> = {
     holdMax: '6h',
     countsAsAttempt: false,
     alert: true,
-    source: 'a 4xx of SPF, DKIM or DMARC is a DNS trouble of hours; a 5xx fails its message and one receiver stops no other',
+    source:
+      'a 4xx of SPF, DKIM or DMARC is a DNS trouble of hours; a 5xx fails its message and one receiver stops no other',
   },
   'sender-rejected': {
     retry: { first: '30m', max: '4h' },
@@ -174,10 +179,14 @@ export const DEFAULT_REACTIONS: Readonly<Record<Cause, Reaction>> = {
   },
   'recipient-unverified': {
     retry: ['3m', '5m', '15m'],
-    source: 'Postfix address verification answers 450 until its probe ends: postfix.org/ADDRESS_VERIFICATION_README',
+    source:
+      'Postfix address verification answers 450 until its probe ends: postfix.org/ADDRESS_VERIFICATION_README',
   },
   'relay-denied': { retry: ['1h'], source: OWN },
-  dns: { retry: { first: '15m', max: '1h' }, source: 'RFC 5321 §4.5.4.1; negative answers live for minutes (RFC 2308)' },
+  dns: {
+    retry: { first: '15m', max: '1h' },
+    source: 'RFC 5321 §4.5.4.1; negative answers live for minutes (RFC 2308)',
+  },
   // about the message or the dialogue
   'too-many-recipients': {
     countsAsAttempt: false,
@@ -189,11 +198,16 @@ export const DEFAULT_REACTIONS: Readonly<Record<Cause, Reaction>> = {
     maxAttempts: 4,
     source: 'NetEase DT:SPM asks to keep the mail and try in 2 min; content does not change by waiting',
   },
-  'message-too-large': { retry: ['1h'], maxAttempts: 3, source: 'RFC 1870; a full server disk may pass, a limit does not' },
+  'message-too-large': {
+    retry: ['1h'],
+    maxAttempts: 3,
+    source: 'RFC 1870; a full server disk may pass, a limit does not',
+  },
   protocol: {
     retry: { first: '2m', max: '1h' },
     alert: true,
-    source: 'a fault of the client or the path; reconnect after minutes, fewer bad recipients to a connection',
+    source:
+      'a fault of the client or the path; reconnect after minutes, fewer bad recipients to a connection',
   },
   smtputf8: { retry: ['1h'], maxAttempts: 3, source: 'RFC 6531 §3.5: the receiver cannot take the address' },
   'policy-other': { source: DEFAULT_RETRY_SOURCE },

@@ -1,0 +1,276 @@
+// What a lane remembers: opened fresh, fitted to limits that were edited since, written down and read back.
+// Small on purpose: one for each of 50,000 recipient domains. Not here: how it moves (lane.ts, lane-pace.ts, lane-hold.ts).
+
+import { CAUSES, type Cause } from './cause.ts'
+import type { LaneLimits } from './limits.ts'
+import type { Phase } from './reply.ts'
+import { beginWarmup, type WarmupState } from './warmup.ts'
+import { clampWindow, openWindow, type RollingWindow, used } from './window.ts'
+
+/** Why nothing goes for a while. */
+export interface Hold {
+  /** Epoch ms. */
+  readonly since: number
+  readonly until: number
+  /** `reply`: a server said so. Others: who asked for it. */
+  readonly by: string
+  /** 1 for the first, growing while it is refused again. */
+  readonly level: number
+  readonly reason?: string
+  readonly cause?: Cause
+  readonly rule?: string
+  readonly provider?: string
+  readonly advice?: string
+  readonly url?: string
+  /** The reply that began it. */
+  readonly text?: string
+  readonly code?: number
+  readonly host?: string
+  readonly phase?: Phase
+}
+
+/** A message that was refused where the lane may have been meant, or the message itself. */
+export interface Suspect {
+  readonly ticket: string
+  readonly rule: string
+  /** Another message passed since: the next refusal is the message's own. */
+  readonly cleared: boolean
+}
+
+/** A stretch of holds with little good time between. */
+export interface Episode {
+  readonly since: number
+  readonly holds: number
+  readonly told: boolean
+}
+
+export interface LaneState {
+  /** `probing` is `held` with its time over: a live attempt, never a stored flag. */
+  readonly phase: 'open' | 'held' | 'slow-start'
+  /** The bucket: tokens as they were `at`. */
+  readonly tokens: number
+  readonly at: number
+  /** One per cap. */
+  readonly windows: readonly RollingWindow[]
+  readonly warmup: WarmupState | undefined
+
+  /** Adapted rate in recipients per ms; `undefined`: the configured one. */
+  readonly rate: number | undefined
+  /** Rate that was last refused, and when. */
+  readonly refusedRate: number | undefined
+  readonly refusedRateAt: number
+  /** Adapted concurrency, with fractions; `undefined`: the configured one. */
+  readonly slots: number | undefined
+  readonly refusedSlots: number | undefined
+  readonly refusedSlotsAt: number
+  /** Slow start's own rate and concurrency, while it lasts. */
+  readonly rampRate: number
+  readonly rampSlots: number
+
+  /** The hold in force, or that the lane is coming out of. */
+  readonly hold: Hold | undefined
+  /** How often in a row it was refused; decays after good time. */
+  readonly level: number
+  /** Length of the last hold by a reply. */
+  readonly lastHoldMs: number
+  /** Replies to attempts begun until then say nothing new about the lane. */
+  readonly deafUntil: number
+  /** Holds so far. */
+  readonly holds: number
+  readonly episode: Episode | undefined
+  readonly suspects: readonly Suspect[]
+  /** Unexplained refusals in a row, and the ticket of the last. */
+  readonly strange: number
+  readonly strangeTicket: string
+
+  /** Accepted recipients: since the flow began, in this stretch of two minutes, and in the one before. */
+  readonly flowAt: number
+  readonly flowCount: number
+  readonly stretchAt: number
+  readonly stretchCount: number
+  readonly stretchBefore: number
+}
+
+const DAY_MS = 86_400_000
+
+/** A lane that has said and heard nothing yet: a full bucket. */
+export function openLane(limits: LaneLimits, now: number): LaneState {
+  return {
+    phase: 'open',
+    tokens: limits.burst,
+    at: now,
+    windows: limits.caps.length === 0 ? NONE : limits.caps.map((cap) => openWindow(cap.perMs)),
+    warmup: limits.warmup && beginWarmup(limits.warmup, now),
+    rate: undefined,
+    refusedRate: undefined,
+    refusedRateAt: 0,
+    slots: undefined,
+    refusedSlots: undefined,
+    refusedSlotsAt: 0,
+    rampRate: 0,
+    rampSlots: 0,
+    hold: undefined,
+    level: 0,
+    lastHoldMs: 0,
+    deafUntil: 0,
+    holds: 0,
+    episode: undefined,
+    suspects: NONE,
+    strange: 0,
+    strangeTicket: '',
+    flowAt: now,
+    flowCount: 0,
+    stretchAt: now,
+    stretchCount: 0,
+    stretchBefore: 0,
+  }
+}
+
+const NONE: readonly never[] = []
+
+/** How much good time takes one refusal off the escalation: as long as the last hold, 1 min to 6 h. */
+export function decayMs(state: LaneState): number {
+  return Math.min(DAY_MS / 4, Math.max(60_000, state.lastHoldMs))
+}
+
+/** Refusals in a row that still count: fewer with each stretch of good time. */
+export function levelAt(state: LaneState, now: number): number {
+  if (state.level === 0 || state.phase === 'held') return state.level
+  return Math.max(0, state.level - Math.floor(Math.max(0, now - state.flowAt) / decayMs(state)))
+}
+
+/** Whether the stretch of holds is over: an hour, or four times the last hold, without another. */
+export function episodeOver(state: LaneState, now: number): boolean {
+  if (state.episode === undefined) return true
+  return state.phase !== 'held' && now - state.flowAt > Math.max(3_600_000, 4 * state.lastHoldMs)
+}
+
+/**
+ * The same lane under limits that may have been edited since and a clock that may have jumped:
+ * nothing lies in the future, nothing is above the limits, and a hold lasts at most 24 hours from now
+ * (one that a person asked for: at most as long as it was asked for).
+ */
+export function clampLane(state: LaneState, limits: LaneLimits, now: number): LaneState {
+  const { hold, warmup, episode } = state
+  const rate = limits.rate ? limits.rate.count / limits.rate.perMs : undefined
+  const tooFast = state.rate !== undefined && rate !== undefined && state.rate >= rate
+  const tooWide = state.slots !== undefined && state.slots >= limits.concurrency
+  return {
+    ...state,
+    tokens: Math.min(state.tokens, limits.burst),
+    at: Math.min(state.at, now),
+    windows: limits.caps.map((cap) => {
+      const window = state.windows.find((one) => one.perMs === cap.perMs)
+      return window ? clampWindow(window, now) : openWindow(cap.perMs)
+    }),
+    warmup:
+      limits.warmup &&
+      (warmup
+        ? {
+            ...warmup,
+            stage: Math.min(warmup.stage, limits.warmup.daily.length),
+            dayAt: Math.min(warmup.dayAt, now),
+          }
+        : beginWarmup(limits.warmup, now)),
+    rate: tooFast ? undefined : state.rate,
+    refusedRateAt: Math.min(state.refusedRateAt, now),
+    slots: tooWide ? undefined : state.slots,
+    refusedSlotsAt: Math.min(state.refusedSlotsAt, now),
+    hold: hold && clampHold(hold, now),
+    deafUntil: Math.min(state.deafUntil, now),
+    episode: episode && episode.since > now ? { ...episode, since: now } : episode,
+    flowAt: Math.min(state.flowAt, now),
+    stretchAt: Math.min(state.stretchAt, now),
+  }
+}
+
+function clampHold(hold: Hold, now: number): Hold {
+  const longest = hold.by === 'reply' ? DAY_MS : Math.max(0, hold.until - hold.since)
+  const until = Math.min(hold.until, now + longest)
+  return until === hold.until && hold.since <= now
+    ? hold
+    : { ...hold, until, since: Math.min(hold.since, now) }
+}
+
+/** Whether forgetting the lane would change nothing: full bucket, empty windows, nothing adapted or suspected. */
+export function isQuiet(state: LaneState, limits: LaneLimits, now: number): boolean {
+  const rate = limits.rate ? limits.rate.count / limits.rate.perMs : Infinity
+  return (
+    state.phase === 'open' &&
+    state.rate === undefined &&
+    state.slots === undefined &&
+    state.warmup === undefined &&
+    state.suspects.length === 0 &&
+    state.strange === 0 &&
+    (state.refusedRate === undefined || now - state.refusedRateAt > DAY_MS) &&
+    (state.refusedSlots === undefined || now - state.refusedSlotsAt > DAY_MS) &&
+    levelAt(state, now) === 0 &&
+    episodeOver(state, now) &&
+    (rate === Infinity || state.tokens + Math.max(0, now - state.at) * rate >= limits.burst) &&
+    state.windows.every((window) => used(window, now) === 0)
+  )
+}
+
+/** One line of JSON. */
+export function saveLane(state: LaneState): string {
+  return JSON.stringify(state)
+}
+
+/** The lane that was saved; `undefined` when the text is none (then a fresh one takes its place). */
+export function loadLane(text: string): LaneState | undefined {
+  let read: unknown
+  try {
+    read = JSON.parse(text)
+  } catch {
+    return undefined
+  }
+  return isLane(read) ? { ...BLANK, ...read } : undefined
+}
+
+const BLANK = openLane({ burst: 1, caps: [], concurrency: 1 }, 0)
+
+const NUMBERS = Object.keys(BLANK).filter((key) => typeof BLANK[key as keyof LaneState] === 'number')
+const OPTIONAL_NUMBERS = ['rate', 'refusedRate', 'slots', 'refusedSlots']
+
+function isLane(read: unknown): read is LaneState {
+  if (!isRecord(read)) return false
+  if (read.phase !== 'open' && read.phase !== 'held' && read.phase !== 'slow-start') return false
+  if (!NUMBERS.every((key) => Number.isFinite(read[key]))) return false
+  if (!OPTIONAL_NUMBERS.every((key) => read[key] === undefined || Number.isFinite(read[key]))) return false
+  if (typeof read.strangeTicket !== 'string' || !Array.isArray(read.suspects) || !Array.isArray(read.windows))
+    return false
+  if (
+    !read.suspects.every(
+      (one) => isRecord(one) && typeof one.ticket === 'string' && typeof one.rule === 'string',
+    )
+  )
+    return false
+  if (!read.windows.every(isWindow)) return false
+  if (read.phase === 'held' && read.hold === undefined) return false
+  return (
+    (read.hold === undefined || isHold(read.hold)) &&
+    (read.episode === undefined || hasNumbers(read.episode, ['since', 'holds'])) &&
+    (read.warmup === undefined || hasNumbers(read.warmup, ['stage', 'dayAt', 'sent', 'delivered']))
+  )
+}
+
+function isWindow(read: unknown): boolean {
+  return (
+    hasNumbers(read, ['perMs']) &&
+    Array.isArray(read.parts) &&
+    read.parts.every((one) => Number.isFinite(one))
+  )
+}
+
+function isHold(read: unknown): boolean {
+  if (!hasNumbers(read, ['since', 'until', 'level']) || typeof read.by !== 'string') return false
+  return read.cause === undefined || (CAUSES as readonly unknown[]).includes(read.cause)
+}
+
+function hasNumbers(read: unknown, keys: readonly string[]): read is Record<string, unknown> {
+  return isRecord(read) && keys.every((key) => Number.isFinite(read[key]))
+}
+
+function isRecord(read: unknown): read is Record<string, unknown> {
+  return typeof read === 'object' && read !== null && !Array.isArray(read)
+}

@@ -1,0 +1,45 @@
+// A warm-up plan under way: so many recipients a day, stage by stage; a stage that was not delivered is repeated.
+// Source of the 90 %: SparkPost's automated IP warm-up moves on only when that much of a stage was delivered.
+
+import type { WarmupPlan } from './limits.ts'
+
+/** Which stage, since when, and how far it got. */
+export interface WarmupState {
+  /** Index into the plan's `daily`; its length when the plan is over. */
+  readonly stage: number
+  /** Epoch ms at which the stage's day began; days are counted from the plan's start. */
+  readonly dayAt: number
+  readonly sent: number
+  readonly delivered: number
+}
+
+const DAY_MS = 86_400_000
+const ENOUGH = 0.9
+
+export function beginWarmup(plan: WarmupPlan, now: number): WarmupState {
+  return { stage: 0, dayAt: dayOf(plan, now), sent: 0, delivered: 0 }
+}
+
+function dayOf(plan: WarmupPlan, now: number): number {
+  return plan.startAt + Math.floor((now - plan.startAt) / DAY_MS) * DAY_MS
+}
+
+/** The state as of `now`: a new day begins with the next stage, or with the same one when less than 90 % was delivered. */
+export function warmupAt(state: WarmupState, plan: WarmupPlan, now: number): WarmupState {
+  if (state.stage >= plan.daily.length) return state
+  const day = dayOf(plan, now)
+  if (day <= state.dayAt) return state
+  const done = state.dayAt >= plan.startAt && state.delivered >= ENOUGH * (plan.daily[state.stage] ?? 0)
+  return { stage: done ? state.stage + 1 : state.stage, dayAt: day, sent: 0, delivered: 0 }
+}
+
+/** Recipients that may still go today; `Infinity` when the plan is over. `state` as of now. */
+export function warmupRoom(state: WarmupState, plan: WarmupPlan): number {
+  const allowed = plan.daily[state.stage]
+  return allowed === undefined ? Infinity : allowed - state.sent
+}
+
+/** When the next day of the plan begins. */
+export function nextWarmupDay(state: WarmupState): number {
+  return state.dayAt + DAY_MS
+}

@@ -3,8 +3,8 @@
 
 import type { AttemptRecord, Delivery } from '../core/delivery.ts'
 import { SteadymailError } from '../core/error.ts'
+import { Heap } from '../core/heap.ts'
 import type { Message } from '../core/message.ts'
-import { Heap } from './heap.ts'
 import {
   bytesGone,
   erasable,
@@ -37,13 +37,8 @@ import type {
   TurnResult,
 } from './store.ts'
 
-interface Due {
-  readonly at: number
-  readonly held: Held
-}
-
 interface Queue extends QueueName {
-  readonly due: Heap<Due>
+  due: Heap<Held>
   waiting: number
 }
 
@@ -77,8 +72,6 @@ interface Key {
 }
 
 const PAGE = 1000
-const earlier = (a: Due, b: Due): boolean =>
-  a.at < b.at || (a.at === b.at && a.held.delivery.id < b.held.delivery.id)
 
 /** A store that lasts as long as the process: what waits in it at exit is lost. */
 export function memoryStore(): Store {
@@ -95,7 +88,7 @@ class MemoryStore implements Store {
   readonly #lanes = new Map<string, string>()
   readonly #claims = new Map<number, Held[]>()
   readonly #keys = new Map<string, Key>()
-  readonly #expiring = new Heap<Due>(earlier)
+  #expiring = new Heap<Held>()
   // Maps keep the order of insertion: these three are in the order of settling
   readonly #settled = { accepted: new Set<Mail>(), failed: new Set<Mail>() }
   readonly #endedKeys = new Map<string, number>()
@@ -244,12 +237,12 @@ class MemoryStore implements Store {
     if (!this.#isOwner(owner)) throw ownerLost()
     const found = new Map<Mail, Held[]>()
     for (let room = limit; room > 0; ) {
-      const first = this.#expiring.peek()
-      if (!first || first.at > now) break
+      const held = this.#expiring.peek()
+      const at = this.#expiring.next
+      if (!held || at > now) break
       this.#expiring.pop()
-      const { held } = first
-      if (held.expiring === first.at) held.expiring = undefined
-      if (held.delivery.state !== 'waiting' || held.delivery.expiresAt !== first.at) continue
+      if (held.expiring === at) held.expiring = undefined
+      if (held.delivery.state !== 'waiting' || held.delivery.expiresAt !== at) continue
       const beside = found.get(held.mail)
       if (beside) beside.push(held)
       else found.set(held.mail, [held])
@@ -389,7 +382,7 @@ class MemoryStore implements Store {
         lane: name.lane,
         sender: name.sender,
         priority: name.priority,
-        due: new Heap(earlier),
+        due: new Heap(),
         waiting: 0,
       }
       this.#queues.set(key, queue)
@@ -410,11 +403,12 @@ class MemoryStore implements Store {
     const queue = this.#queue(delivery)
     held.queue = queue
     queue.waiting++
-    queue.due.push({ at: delivery.dueAt, held })
-    if (queue.due.size > 2 * queue.waiting + 32) queue.due.retain((due) => isDue(due, queue))
+    queue.due.push(delivery.dueAt, held)
+    if (queue.due.size > 2 * queue.waiting + 32)
+      queue.due = swept(queue.due, (at, one) => isDue(at, one, queue))
     if (held.expiring !== delivery.expiresAt) {
       held.expiring = delivery.expiresAt
-      this.#expiring.push({ at: delivery.expiresAt, held })
+      this.#expiring.push(delivery.expiresAt, held)
     }
     if (this.#owner.name !== undefined && this.#owner.fence !== owner)
       this.#noticeDue({
@@ -439,8 +433,8 @@ class MemoryStore implements Store {
   }
 
   #nextDueAt(queue: Queue): number | undefined {
-    for (let due = queue.due.peek(); due; due = queue.due.peek()) {
-      if (isDue(due, queue)) return due.at
+    for (let held = queue.due.peek(); held; held = queue.due.peek()) {
+      if (isDue(queue.due.next, held, queue)) return queue.due.next
       queue.due.pop()
     }
     return undefined
@@ -471,20 +465,19 @@ class MemoryStore implements Store {
 
   /** The earliest that is due and not to be avoided; an avoided one when there is no other. */
   #first(queue: Queue, now: number, avoid: readonly string[]): Held | undefined {
-    const passed: Due[] = []
+    const { due } = queue
+    const passed: Held[] = []
     let found: Held | undefined
-    for (let due = queue.due.peek(); due && due.at <= now; due = queue.due.peek()) {
-      if (!isDue(due, queue)) queue.due.pop()
-      else if (avoid.includes(due.held.mail.message.id)) {
-        passed.push(due)
-        queue.due.pop()
-      } else {
-        found = due.held
-        break
+    for (let held = due.peek(); held && due.next <= now && !found; held = due.peek()) {
+      if (!isDue(due.next, held, queue)) due.pop()
+      else if (!avoid.includes(held.mail.message.id)) found = held
+      else {
+        passed.push(held)
+        due.pop()
       }
     }
-    for (const due of passed) queue.due.push(due)
-    return found ?? passed[0]?.held
+    for (const held of passed) due.push(held.delivery.dueAt, held)
+    return found ?? passed[0]
   }
 
   #take(taken: readonly Held[]): Claim {
@@ -548,7 +541,10 @@ class MemoryStore implements Store {
   }
 
   #sweepExpiring(): void {
-    this.#expiring.retain(({ at, held }) => held.expiring === at && !isFinal(held.delivery.state))
+    this.#expiring = swept(
+      this.#expiring,
+      (at, held) => held.expiring === at && !isFinal(held.delivery.state),
+    )
   }
 
   #end(mail: Mail, { now, keepOutcomes }: Pick<Turn, 'now' | 'keepOutcomes'>): void {
@@ -616,8 +612,18 @@ class MemoryStore implements Store {
   }
 }
 
-function isDue({ at, held }: Due, queue: Queue): boolean {
+function isDue(at: number, held: Held, queue: Queue): boolean {
   return held.queue === queue && held.delivery.state === 'waiting' && held.delivery.dueAt === at
+}
+
+/** What still holds, in a heap of its own. */
+function swept(heap: Heap<Held>, holds: (at: number, held: Held) => boolean): Heap<Held> {
+  const kept = new Heap<Held>()
+  for (let held = heap.peek(); held; held = heap.peek()) {
+    if (holds(heap.next, held)) kept.push(heap.next, held)
+    heap.pop()
+  }
+  return kept
 }
 
 function claimOf(fence: number, held: readonly Held[]): Claim {

@@ -18,6 +18,8 @@ export interface WireOptions {
   readonly requireTLSExtensionEnabled?: boolean
   /** Fields of a user-given envelope beyond from and to, as `size` and `use8BitMime`. */
   readonly envelope?: Readonly<Record<string, unknown>>
+  /** Fields for SES's SendEmailCommand, as nodemailer's `ses`. */
+  readonly ses?: Readonly<Record<string, unknown>>
 }
 
 /** A stored mail without its bytes. */

@@ -1,0 +1,362 @@
+// One try: frozen bytes handed to the transport, and one Reply per recipient back, whatever shape
+// nodemailer gives its results in. The body is a stream of ours, which is how a try that may have delivered
+// is told from one that cannot have: without its end nodemailer never writes the final dot. The stream is
+// also the gate, and the handle by which a try is given up.
+// Not here: what a reply means (core/classify), or when to try again.
+
+import { type EnvelopeInUse, type Failure, failureOf, type RecipientOutcome, readAnswer } from './answer.ts'
+import { Body } from './body.ts'
+import type { Clock } from './clock.ts'
+import type { Message } from './core/message.ts'
+import type { Reply } from './core/reply.ts'
+import { thaw } from './freeze.ts'
+import type { InnerTransport, Target } from './transporter.ts'
+
+export type { OwnAnswer, RecipientOutcome } from './answer.ts'
+
+export interface AttemptRequest {
+  readonly message: Message
+  readonly bytes: Uint8Array
+  /** In the envelope of this try; the message may have others. */
+  readonly recipients: readonly string[]
+  readonly timeoutMs: number
+  /** Aborting it ends the try as soon as nothing can be delivered any more. */
+  readonly signal?: AbortSignal
+  /** Called at the body's first read, every time it is opened; throws or rejects to forbid the body. */
+  readonly gate: () => void | Promise<void>
+  /**
+   * Called once when the time is over and the body had been handed over to a transport that cannot abort:
+   * the promise still resolves, with the late answer.
+   */
+  readonly onOverdue?: () => void
+  /** For transports that understand them, as `mail.data.steadymail`. */
+  readonly hints?: Readonly<Record<string, unknown>>
+}
+
+export interface AttemptResult {
+  /** In the order of the request's recipients. */
+  readonly outcomes: readonly RecipientOutcome[]
+  /** How often the pool began again by itself. */
+  readonly resends: number
+  /** The gate refused: nothing was sent. */
+  readonly gated: boolean
+  /** Ended by the signal or the timeout. */
+  readonly aborted: boolean
+  readonly durationMs: number
+  /** The SMTP dialogue, from transports that keep one. */
+  readonly transcript?: readonly string[]
+}
+
+/**
+ * What transports written for steadymail find on `mail.message` beside nodemailer's own methods.
+ * They answer with `info.steadymail` or `error.steadymail`, an `OwnAnswer`, which is used as it is.
+ */
+export interface FrozenMail {
+  readonly data: {
+    readonly steadymail?: Readonly<Record<string, unknown>>
+    readonly signal?: AbortSignal
+    readonly [field: string]: unknown
+  }
+  readonly message: {
+    /** A fresh object per call: nodemailer writes its progress into it. */
+    getEnvelope(): { from: string; to: string[]; [extra: string]: unknown }
+    messageId(): string
+    getHeader(name: string): string
+    createReadStream(): Body
+    /** Passes the gate and gives the whole body at once; throws or rejects when the gate forbids it. */
+    takeBody(): Uint8Array | Promise<Uint8Array>
+  }
+}
+
+/** As many as nodemailer 10 allows by default; 7 to 9 would begin again without end. */
+const MAX_RESENDS = 5
+
+/** In place of an error, when the try ended from our side. */
+const OURS = Symbol('given up')
+
+/** Makes one try. Never rejects: whatever happens is a reply, or the lack of one. */
+export function attempt(target: Target, request: AttemptRequest, clock: Clock): Promise<AttemptResult> {
+  return new Promise((resolve) => {
+    new Try(target, request, clock, resolve).start()
+  })
+}
+
+class Try {
+  private readonly target: Target
+  private readonly request: AttemptRequest
+  private readonly clock: Clock
+  private readonly resolve: (result: AttemptResult) => void
+  private readonly startedAt: number
+  private readonly timer: { cancel(): void }
+  private readonly controller: AbortController | undefined
+  private readonly onAbort = () => this.giveUp('aborted')
+  private settled = false
+  private givenUp: 'aborted' | 'timeout' | undefined
+  private refusal: { readonly error: unknown } | undefined
+  private body: Body | undefined
+  private opened = 0
+  private assigned = 0
+  private handedOver = false
+  private reused = false
+  private envelope: EnvelopeInUse | undefined
+  private mail: FrozenMail | undefined
+
+  constructor(
+    target: Target,
+    request: AttemptRequest,
+    clock: Clock,
+    resolve: (result: AttemptResult) => void,
+  ) {
+    this.target = target
+    this.request = request
+    this.clock = clock
+    this.resolve = resolve
+    this.startedAt = clock.monotonic()
+    this.controller = target.abortable ? new AbortController() : undefined
+    this.timer = clock.after(request.timeoutMs, () => this.giveUp('timeout'))
+    request.signal?.addEventListener('abort', this.onAbort, { once: true })
+  }
+
+  start(): void {
+    if (this.request.signal?.aborted) {
+      this.givenUp = 'aborted'
+      this.settle(OURS, undefined)
+      return
+    }
+    const { transport, kind } = this.target
+    if (kind === 'sendmail-only') {
+      this.sendWhole().then(
+        (info) => this.settle(undefined, info),
+        (error) => this.settle(error, undefined),
+      )
+      return
+    }
+    if (!transport) throw new Error(`a ${kind} target without a transport`)
+    this.send(transport, this.makeMail())
+  }
+
+  private send(transport: InnerTransport, mail: unknown): void {
+    const done = (error: unknown, info?: unknown) => this.settle(error ?? undefined, info)
+    try {
+      const answer = transport.send(mail, done)
+      // a plugin may be an async function, whose rejection nobody else would see
+      if (answer instanceof Promise) answer.catch(done)
+    } catch (error) {
+      done(error)
+    }
+  }
+
+  /** SES, sendmail, mocks: they get the whole message at once, so the gate comes before it. */
+  private async sendWhole(): Promise<unknown> {
+    const { message, bytes, recipients } = this.request
+    const { transport, transporter } = this.target
+    await this.pass()
+    const frozen = { bytes, from: message.from, to: recipients, wire: message.wire }
+    if (transport) {
+      const mail = await thaw(this.target, frozen)
+      this.handedOver = true
+      return new Promise((resolve, reject) => {
+        const done = (error: unknown, info?: unknown) => (error ? reject(error) : resolve(info))
+        const answer = transport.send(mail, done)
+        if (answer instanceof Promise) answer.catch(reject)
+      })
+    }
+    const { envelope, ...fields } = message.wire
+    this.handedOver = true
+    return transporter?.sendMail({
+      ...fields,
+      raw: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+      envelope: { ...envelope, from: message.from, to: [...recipients] },
+      messageId: message.messageId,
+    })
+  }
+
+  private makeMail(): FrozenMail {
+    const { message, bytes, recipients, hints } = this.request
+    const { dsn, requireTLSExtensionEnabled, envelope } = message.wire
+    const mail: FrozenMail = {
+      data: {
+        ...(dsn && { dsn }),
+        ...(requireTLSExtensionEnabled && { requireTLSExtensionEnabled }),
+        ...(hints && { steadymail: hints }),
+        ...(this.controller && { signal: this.controller.signal }),
+      },
+      message: {
+        getEnvelope: () => {
+          // whoever still has this mail after its try is over finds nobody to send it to
+          const to = this.isOver() ? [] : [...recipients]
+          const fresh = { ...envelope, from: message.from, to }
+          this.envelope = fresh
+          this.reused = this.onReusedConnection()
+          return fresh
+        },
+        messageId: () => message.messageId,
+        getHeader: (name) => {
+          if (name.toLowerCase() !== 'message-id') return ''
+          this.noteAssignment()
+          return message.messageId
+        },
+        createReadStream: () => {
+          this.opened++
+          this.body = new Body(bytes, () => this.pass())
+          return this.body
+        },
+        takeBody: () => {
+          this.opened++
+          const passed = this.pass()
+          if (!passed) {
+            this.handedOver = true
+            return bytes
+          }
+          return passed.then(() => {
+            this.handedOver = true
+            return bytes
+          })
+        },
+      },
+    }
+    this.mail = mail
+    return mail
+  }
+
+  /** The gate, every time a body is opened. */
+  private pass(): void | Promise<void> {
+    if (this.isOver()) throw new Error('this try is over')
+    const refuse = (error: unknown): never => {
+      this.refusal ??= { error }
+      throw error
+    }
+    try {
+      return this.request.gate()?.catch(refuse)
+    } catch (error) {
+      return refuse(error)
+    }
+  }
+
+  private isOver(): boolean {
+    return this.settled || this.givenUp !== undefined
+  }
+
+  // ---- the pool's own bookkeeping, where it shows ---------------------------------------------------------
+
+  /** A pool asks for the Message-ID each time it assigns the message to a connection. */
+  private noteAssignment(): void {
+    if (this.target.kind !== 'smtp-pool') return
+    this.assigned++
+    if (this.assigned <= MAX_RESENDS + 1 && !this.isOver()) return
+    // nodemailer 7 to 9 begin again for ever when every connection closes before its greeting
+    const error = { code: 'ECONNECTION', command: 'CONN', message: 'Connections close before the greeting' }
+    this.settle(error, undefined)
+    this.clock.turn(() => {
+      const resource = this.resource()
+      if (!resource) return
+      resource.queueEntry = false
+      resource.close?.()
+    })
+  }
+
+  private resource(): PoolResource | undefined {
+    const connections = this.target.transport?._connections
+    if (!Array.isArray(connections)) return undefined
+    return connections.find((one: PoolResource) => one.queueEntry && one.queueEntry.mail === this.mail)
+  }
+
+  private onReusedConnection(): boolean {
+    return this.target.kind === 'smtp-pool' && (this.resource()?.messages ?? 0) > 0
+  }
+
+  private resends(): number {
+    return Math.max(0, Math.max(this.opened, this.assigned) - 1)
+  }
+
+  // ---- the end --------------------------------------------------------------------------------------------
+
+  private isHandedOver(): boolean {
+    return this.handedOver || this.body?.readableEnded === true
+  }
+
+  private giveUp(why: 'aborted' | 'timeout'): void {
+    if (this.settled || this.givenUp) return
+    this.givenUp = why
+    if (this.controller) {
+      this.controller.abort()
+      return
+    }
+    if (this.isHandedOver()) {
+      if (why === 'timeout') this.request.onOverdue?.()
+      return
+    }
+    // without its body's end nothing can be delivered: no need to wait for anybody
+    this.body?.fail(new Error('this try was given up'))
+    this.settle(OURS, undefined)
+  }
+
+  private settle(error: unknown, info: unknown): void {
+    if (this.settled) return
+    this.settled = true
+    this.timer.cancel()
+    this.request.signal?.removeEventListener('abort', this.onAbort)
+    const { request, target } = this
+    const failed = error === undefined ? undefined : this.failure(error)
+    const handedOver = this.isHandedOver()
+    const answer = readAnswer({
+      recipients: request.recipients,
+      info,
+      error,
+      failure: failed,
+      envelope: this.envelope,
+      target,
+      handedOver,
+    })
+    // nodemailer 7 to 9 read the body of a refused message to throw it away: the gate must not hear of it
+    if (!handedOver) this.body?.destroy()
+    this.resolve({
+      outcomes: answer.outcomes,
+      resends: this.resends(),
+      gated: this.refusal !== undefined && !handedOver,
+      aborted: this.givenUp !== undefined && failed !== undefined,
+      durationMs: this.clock.monotonic() - this.startedAt,
+      ...(answer.transcript && { transcript: answer.transcript }),
+    })
+  }
+
+  private failure(error: unknown): Failure {
+    const { target, envelope, reused } = this
+    const progress = {
+      kind: target.kind,
+      host: target.host,
+      envelope,
+      reused,
+      read: this.body?.isOpened === true,
+      handedOver: this.isHandedOver(),
+    }
+    const given = this.localFailure()
+    if (!given) return failureOf(error, progress)
+    const { phase } = failureOf(given, progress).reply
+    const reply: Reply = { text: given.message, phase, errno: given.code }
+    return { reply, uncertain: progress.handedOver }
+  }
+
+  /** What ended the try from our side: then nodemailer's error only repeats it. */
+  private localFailure(): { code: string; message: string } | undefined {
+    if (this.refusal && !this.isHandedOver()) {
+      const { error } = this.refusal
+      return {
+        code: 'EABORT',
+        message: `not sent: ${error instanceof Error ? error.message : String(error)}`,
+      }
+    }
+    if (this.givenUp === 'timeout') {
+      return { code: 'ETIMEDOUT', message: `no answer within ${this.request.timeoutMs} ms` }
+    }
+    if (this.givenUp === 'aborted') return { code: 'EABORT', message: 'aborted' }
+    return undefined
+  }
+}
+
+/** A nodemailer pool resource, as far as we look at it. */
+interface PoolResource {
+  readonly messages?: number
+  queueEntry?: { readonly mail: unknown } | false
+  close?(): void
+}

@@ -219,6 +219,8 @@ export function arrive(
   arrival: Arrival,
   random: () => number,
 ): { readonly state: LaneState; readonly events: readonly LaneEvent[] } {
+  if (arrival.kind === 'accepted' && isPlain(state))
+    return { state: counted(state, arrival.accepted, now), events: NOTHING }
   // tokens earned so far were earned at the rate so far
   const settled = { ...state, tokens: tokensOf(state, limits, now), at: now }
   switch (arrival.kind) {
@@ -240,6 +242,17 @@ export function arrive(
 type Change = { readonly state: LaneState; readonly events: readonly LaneEvent[] }
 
 const NOTHING: readonly never[] = []
+
+/** Whether accepted mail changes nothing but counters: the common case, kept fast. */
+function isPlain(state: LaneState): boolean {
+  return (
+    state.phase === 'open' &&
+    state.rate === undefined &&
+    state.slots === undefined &&
+    state.warmup === undefined &&
+    state.strange === 0
+  )
+}
 
 /** Whether the arrival says something about the lane as it is now. */
 function isHeard(state: LaneState, arrival: Arrival): boolean {

@@ -1,0 +1,283 @@
+// Reply → Verdict. The layers, each asked only when those before had no answer:
+//   errno      no server spoke
+//   user       the user's policies: their `classify` function, then their rules
+//   provider   rules of the provider that speaks (provider.ts finds it)
+//   general    rules over words that any server may use (general/)
+//   enhanced   the enhanced status code by itself
+//   class      the first digit
+// Pure; everything that can be prepared is prepared once, in createClassifier.
+
+import type { Cause, Persistence, Scope } from '../cause.ts'
+import type { ProviderPolicy, ReplyRule } from '../policy.ts'
+import type { Phase, Reply } from '../reply.ts'
+import type { Layer, ReplyContext, Verdict } from '../verdict.ts'
+import { MEANINGS, waitingHelps } from './advice.ts'
+import { ENHANCED_RULES } from './enhanced.ts'
+import { errnoMeaning } from './errno.ts'
+import { type Facts, factsOf } from './facts.ts'
+import { GENERAL_RULES } from './general/index.ts'
+import { parseReply } from './parse.ts'
+import { NameIndex, recogniser } from './provider.ts'
+import { type CompiledRule, classOf, compileRules, type RuleSet } from './rules.ts'
+import { waitIn } from './wait.ts'
+
+export type ClassifyContext = ReplyContext & {
+  /** Policies asked before all others. */
+  readonly policies?: readonly ProviderPolicy[]
+}
+
+export type Classifier = (reply: Reply | string, context?: ClassifyContext) => Verdict
+
+interface Ready {
+  readonly policy: ProviderPolicy
+  readonly rules: RuleSet
+  readonly appliesTo: (context: ReplyContext, providers: readonly ProviderPolicy[]) => boolean
+}
+
+const GENERAL = compileRules(GENERAL_RULES, 'folded')
+const ENHANCED = compileRules(ENHANCED_RULES)
+
+/**
+ * Makes the function that tells what replies mean.
+ * @param policies the known providers, as `builtinPolicies`
+ * @param user policies whose `classify` and rules are asked before all others
+ */
+export function createClassifier(
+  policies: readonly ProviderPolicy[] = [],
+  user: readonly ProviderPolicy[] = [],
+): Classifier {
+  const recognise = recogniser(policies)
+  const rulesOf = new Map(policies.map((policy) => [policy, compileRules(policy.rules ?? [])]))
+  const own = user.map(ready)
+  const extra = new WeakMap<readonly ProviderPolicy[], readonly Ready[]>()
+
+  const users = (context: ClassifyContext): readonly Ready[] => {
+    if (context.policies === undefined) return own
+    let prepared = extra.get(context.policies)
+    if (prepared === undefined) {
+      prepared = context.policies.map(ready)
+      extra.set(context.policies, prepared)
+    }
+    return own.length === 0 ? prepared : [...prepared, ...own]
+  }
+
+  return (given, context = {}) => {
+    const reply = typeof given === 'string' ? parseReply(given, context.phase) : given
+    const facts = factsOf(reply, context)
+    const providers = recognise(facts, context)
+    const provider = providers[0]
+    const asked = { facts, context, provider }
+
+    for (const { policy, rules, appliesTo } of users(context)) {
+      if (!appliesTo(context, providers)) continue
+      const opinion = policy.classify?.(facts.reply, context)
+      if (opinion !== undefined) return complete(opinion, asked, policy)
+      const rule = rules.first(facts)
+      if (rule !== undefined) return verdictOf(rule, 'user', { ...asked, provider: provider ?? policy })
+    }
+    const errno = facts.code === undefined ? errnoMeaning(reply) : undefined
+    if (errno !== undefined) return verdict(errno, asked, { layer: 'errno', rule: errno.rule })
+    for (const policy of providers) {
+      const rule = rulesOf.get(policy)?.first(facts)
+      if (rule !== undefined) return verdictOf(rule, 'provider', { ...asked, provider: policy })
+    }
+    const general = GENERAL.first(facts)
+    if (general !== undefined) return verdictOf(general, 'general', asked)
+    const enhanced = ENHANCED.first(facts)
+    if (enhanced !== undefined) return verdictOf(enhanced, 'enhanced', asked)
+    return verdict({ cause: 'unknown' }, asked, { layer: 'class', rule: `class-${classOf(facts) ?? 'none'}` })
+  }
+}
+
+function ready(policy: ProviderPolicy): Ready {
+  const mx = new NameIndex<true>()
+  const domains = new NameIndex<true>()
+  for (const pattern of policy.mx ?? []) mx.add(pattern, true)
+  for (const pattern of policy.domains ?? []) domains.add(pattern, true)
+  const anywhere = policy.mx === undefined && policy.domains === undefined
+  return {
+    policy,
+    rules: compileRules(policy.rules ?? []),
+    // Without host and domain nothing speaks against the policy that the caller gave.
+    appliesTo: (context, providers) =>
+      anywhere ||
+      (context.mx === undefined && context.domain === undefined) ||
+      (context.mx !== undefined && mx.find(context.mx) === true) ||
+      (context.domain !== undefined && domains.find(context.domain) === true) ||
+      providers.some(({ name }) => name === policy.name),
+  }
+}
+
+interface Asked {
+  readonly facts: Facts
+  readonly context: ReplyContext
+  readonly provider: ProviderPolicy | undefined
+}
+
+interface Opinion {
+  readonly cause: Cause
+  readonly persistence?: Persistence | undefined
+  readonly scope?: Scope | undefined
+}
+
+interface Origin {
+  readonly layer: Layer
+  readonly rule: string
+  readonly from?: ReplyRule
+  readonly retryAfterMs?: number | undefined
+}
+
+function verdictOf({ rule, retryAfterMs }: CompiledRule, layer: Layer, asked: Asked): Verdict {
+  return verdict(rule, asked, { layer, rule: rule.id, from: rule, retryAfterMs })
+}
+
+function verdict(opinion: Opinion, asked: Asked, origin: Origin): Verdict {
+  const { facts, context, provider } = asked
+  const { cause } = opinion
+  const stated =
+    facts.errno === undefined || facts.code !== undefined ? waitIn(facts.folded, context.now) : undefined
+  const persistence = opinion.persistence ?? persistenceOf(cause, facts, stated !== undefined)
+  const wait = persistence === 'transient' ? (stated ?? origin.retryAfterMs) : undefined
+  const url = origin.from?.url ?? provider?.url
+  return {
+    persistence,
+    cause,
+    scope: opinion.scope ?? scopeOf(cause, asked),
+    ...(wait === undefined
+      ? {}
+      : { retryAfterMs: wait, retryAfterFrom: stated === undefined ? 'rule' : 'text' }),
+    ...(provider === undefined ? {} : { provider: provider.name }),
+    rule: origin.rule,
+    layer: origin.layer,
+    advice: origin.from?.advice ?? MEANINGS[cause].advice,
+    ...(url === undefined ? {} : { url }),
+    waitingHelps: waitingHelps(cause, persistence),
+  }
+}
+
+/** Fills what a user's `classify` left out. */
+function complete(opinion: Partial<Verdict>, asked: Asked, policy: ProviderPolicy): Verdict {
+  const made = verdict(
+    { cause: opinion.cause ?? 'unknown', persistence: opinion.persistence, scope: opinion.scope },
+    asked,
+    { layer: 'user', rule: opinion.rule ?? `${policy.name}-classify` },
+  )
+  const { retryAfterMs, advice, url, waitingHelps: helps } = opinion
+  return {
+    ...made,
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs, retryAfterFrom: opinion.retryAfterFrom ?? 'rule' }),
+    ...(advice === undefined ? {} : { advice }),
+    ...(url === undefined ? {} : { url }),
+    ...(helps === undefined ? {} : { waitingHelps: helps }),
+    provider: opinion.provider ?? made.provider ?? policy.name,
+  }
+}
+
+// A refusal by volume or by a window of time ends by itself, whatever its first digit (RFC 5321 §4.2.1 leaves no other code to some).
+const ENDS_BY_ITSELF: ReadonlySet<Cause> = new Set([
+  'rate-limit',
+  'concurrency',
+  'connection-recycle',
+  'greylist',
+  'recipient-rate',
+  'quota-sender',
+])
+const SAYS_TEMPORARY =
+  /\btempora(?:r|l|ne)|\btemporaire|\bvorubergehend|\btymczasow|\bfor today\b|\btry (?:again|later)|\bplease retry|\bretry later|\bcome back later/
+const SAYS_FINAL = /\bpermanent|\bdiscarded\b|\bdo not (?:retry|resend)|\bwill not be (?:retried|resent)/
+const USUALLY_LASTING: ReadonlySet<Cause> = new Set([
+  'reputation-domain',
+  'blocklist',
+  'authentication',
+  'reverse-dns',
+  'content',
+  'recipient-unknown',
+  'recipient-disabled',
+  'message-too-large',
+  'relay-denied',
+  'sender-rejected',
+  'smtputf8',
+  'policy-other',
+  'dns',
+  'protocol',
+])
+const SAYS_FAILED = /\b(?:rejected|refused|denied|failed|undeliverable|not delivered|bounced)\b/
+
+function persistenceOf(cause: Cause, facts: Facts, statesWait: boolean): Persistence {
+  const digit = classOf(facts)
+  const text = facts.folded
+  // No 4xx is called permanent here: mail lost for nothing is the worst error.
+  if (digit === 4) return 'transient'
+  if (digit === 5) {
+    if (SAYS_FINAL.test(text)) return 'permanent'
+    if (statesWait || ENDS_BY_ITSELF.has(cause)) return 'transient'
+    return /\btempora|\btymczasow|\bvorubergehend|\bfor today\b/.test(text) ? 'transient' : 'permanent'
+  }
+  if (SAYS_FINAL.test(text)) return 'permanent'
+  if (statesWait || ENDS_BY_ITSELF.has(cause) || SAYS_TEMPORARY.test(text)) return 'transient'
+  if (USUALLY_LASTING.has(cause)) return 'permanent'
+  return cause === 'unknown' && SAYS_FAILED.test(text) ? 'permanent' : 'transient'
+}
+
+const BEFORE_DATA: ReadonlySet<Phase> = new Set(['greeting', 'ehlo', 'mail', 'rcpt'])
+const NAMES_CLIENT =
+  /#ip|\byour (?:ip|host|server|mta|network|mail ?server)|\bclient\b|\bconnection\b|\bip address/
+
+function scopeOf(cause: Cause, { facts, context, provider }: Asked): Scope {
+  const { phase, folded } = facts
+  const ownRelay =
+    provider?.role === 'submission' ||
+    phase === 'auth' ||
+    (provider === undefined && looksLikeSubmission(context.mx))
+  switch (cause) {
+    case 'unknown':
+      if (phase === 'rcpt') return 'recipient'
+      return phase === 'greeting' || phase === 'ehlo' || phase === 'idle' ? 'lane' : 'message'
+    case 'policy-other':
+      return BEFORE_DATA.has(phase) && NAMES_CLIENT.test(folded)
+        ? 'lane'
+        : phase === 'greeting'
+          ? 'lane'
+          : 'message'
+    case 'protocol':
+      return facts.code === 421 ? 'connection' : 'message'
+    case 'rate-limit':
+    case 'concurrency':
+    case 'server-busy':
+    case 'relay-denied':
+      return ownRelay && cause !== 'server-busy' ? 'sender' : MEANINGS[cause].scope
+    case 'recipient-unknown':
+    case 'recipient-disabled':
+    case 'mailbox-full':
+    case 'recipient-rate':
+    case 'recipient-unverified':
+    case 'greylist':
+    case 'reputation-ip':
+    case 'reputation-domain':
+    case 'blocklist':
+    case 'authentication':
+    case 'reverse-dns':
+    case 'content':
+    case 'connection-recycle':
+    case 'message-too-large':
+    case 'too-many-recipients':
+    case 'sender-rejected':
+    case 'tls-required':
+    case 'auth-credentials':
+    case 'quota-sender':
+    case 'dns':
+    case 'network':
+    case 'smtputf8':
+      return MEANINGS[cause].scope
+    default:
+      return cause satisfies never
+  }
+}
+
+// Hosts named for sending: smtp.example.com, outbound-us2.example.com, authsmtp.example.com.
+const SUBMISSION_HOST =
+  /^(?:smtps?|smtp-?(?:out|relay|auth|mail|send)|submit|submission|outbound|mailout|auth-?smtp|relay|email-smtp|out)[\d-]{0,4}(?:-[a-z0-9-]{1,20})?\./
+
+function looksLikeSubmission(host: string | undefined): boolean {
+  return host !== undefined && SUBMISSION_HOST.test(host)
+}

@@ -38,16 +38,18 @@ export interface Trouble {
  * What the text states is never shortened, and bounded to 1 s … 24 h.
  */
 export function holdMs(
-  verdict: Pick<Verdict, 'retryAfterMs' | 'retryAfterFrom'>,
-  reaction: Pick<ResolvedReaction, 'holdMs' | 'holdMaxMs'>,
+  verdict: Pick<Verdict, 'persistence' | 'retryAfterMs' | 'retryAfterFrom'>,
+  reaction: Pick<ResolvedReaction, 'holdMs' | 'permanentHoldMs' | 'holdMaxMs'>,
   level: number,
   random: () => number,
 ): number {
   const given = verdict.retryAfterMs
   const fromText = given !== undefined && verdict.retryAfterFrom !== 'rule'
   const stated = fromText ? Math.min(DAY_MS, Math.max(SECOND_MS, given)) : 0
-  const first = fromText ? (reaction.holdMs ?? stated) : (given ?? reaction.holdMs ?? DEFAULT_HOLD_MS)
-  if (level <= 1 && fromText) return Math.ceil(stated * (1 + JITTER * random()))
+  const usual =
+    (verdict.persistence === 'permanent' ? reaction.permanentHoldMs : undefined) ?? reaction.holdMs
+  const first = fromText ? (usual ?? stated) : (given ?? usual ?? DEFAULT_HOLD_MS)
+  if (level <= 1 && fromText) return Math.min(DAY_MS, Math.ceil(stated * (1 + JITTER * random())))
   const longest = Math.max(first, reaction.holdMaxMs)
   const doubled = Math.min(longest, first * 2 ** Math.min(30, level - 1))
   const jittered = Math.min(longest * (1 + JITTER), doubled * (1 - JITTER + 2 * JITTER * random()))

@@ -112,7 +112,7 @@ export function openLane(limits: LaneLimits, now: number): LaneState {
     hold: undefined,
     level: 0,
     lastHoldMs: 0,
-    deafUntil: 0,
+    deafUntil: -1,
     holds: 0,
     episode: undefined,
     suspects: NONE,
@@ -147,8 +147,8 @@ export function episodeOver(state: LaneState, now: number): boolean {
 
 /**
  * The same lane under limits that may have been edited since and a clock that may have jumped:
- * nothing lies in the future, nothing is above the limits, and a hold lasts at most 24 hours from now
- * (one that a person asked for: at most as long as it was asked for).
+ * nothing lies in the future, nothing is above the limits, and a hold lasts from now on at most as long as it
+ * was meant to from its beginning (24 hours where a server stated it), and never over 30 days.
  */
 export function clampLane(state: LaneState, limits: LaneLimits, now: number): LaneState {
   const { hold, warmup, episode } = state
@@ -185,7 +185,7 @@ export function clampLane(state: LaneState, limits: LaneLimits, now: number): La
 }
 
 function clampHold(hold: Hold, now: number): Hold {
-  const longest = hold.by === 'reply' ? DAY_MS : Math.max(0, hold.until - hold.since)
+  const longest = Math.min(30 * DAY_MS, Math.max(0, hold.until - hold.since))
   const until = Math.min(hold.until, now + longest)
   return until === hold.until && hold.since <= now
     ? hold

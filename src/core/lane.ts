@@ -345,7 +345,8 @@ function throttled(
         reason: why,
       })
   }
-  if (reaction.holdMs === undefined && verdict.retryAfterMs === undefined && state.phase !== 'held') {
+  const holds = reaction.holdMs ?? reaction.permanentHoldMs ?? verdict.retryAfterMs
+  if (holds === undefined && state.phase !== 'held') {
     return {
       state: { ...state, tokens: Math.min(state.tokens, burstOf(state, limits)), deafUntil: now },
       events,

@@ -43,6 +43,7 @@ export function policyBook(
   const parsed = extended(parsePolicies(user, 'policies', 'user', names), base)
   const all = [...parsed.user, ...parsed.builtin]
   const index = new PolicyIndex(all)
+  const relays = new Set(all.filter((policy) => policy.role === 'submission').map((policy) => policy.name))
   const lanes = namedLanes(index, all)
   const classify = classifier(user, builtin)
   const shared = new Map<string, EffectivePolicy>()
@@ -51,7 +52,7 @@ export function policyBook(
   // what domains with the same layers have in common is made once
   const merged = (layers: readonly Layer[], lane: string): EffectivePolicy => {
     const key = layers.map((layer) => all.indexOf(layer.policy)).join()
-    const known = shared.get(key) ?? merge(layers)
+    const known = shared.get(key) ?? merge(layers, relays)
     shared.set(key, known)
     const members = lanes.get(lane)
     return { ...known, lane, limits: members === undefined ? known.limits : limitsOf(members) }

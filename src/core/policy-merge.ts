@@ -29,6 +29,8 @@ export interface EffectivePolicy {
   readonly reactions: Readonly<Record<Cause, ResolvedReaction>>
   readonly messagesPerConnection?: number
   readonly tls: 'opportunistic' | 'required' | 'verified'
+  /** Policies that speak of submission relays: what they recognise is one's own account's, not a recipient's. */
+  readonly relays: ReadonlySet<string>
 }
 
 /** Where no policy says otherwise: per recipient domain. */
@@ -56,12 +58,13 @@ export function first<K extends keyof ParsedPolicy>(
 }
 
 /** What holds where these layers apply; its lane is still to be named. */
-export function merge(layers: readonly Layer[]): EffectivePolicy {
+export function merge(layers: readonly Layer[], relays: ReadonlySet<string>): EffectivePolicy {
   const ttlMs = first(layers, 'ttlMs')?.value
   const messagesPerConnection = first(layers, 'messagesPerConnection')?.value
   const provider = layers.find((layer) => !isCatchAll(layer))?.policy.name
   return {
     lane: '',
+    relays,
     names: layers.map((layer) => layer.policy.name),
     limits: limitsOf(layers),
     retry: first(layers, 'retry')?.value ?? DEFAULT_SCHEDULE,

@@ -1,6 +1,6 @@
 // What each of the 29 causes calls for when no policy says otherwise: one table, as data, with its sources.
 // A policy's `reactions` are merged over it field by field. Not here: acting on it (decide.ts, lane.ts).
-// A hold is the lane's, the egress's or the From domain's, as effect.ts finds; `retry` is the message's own.
+// A hold is the lane's, the egress's or the From domain's, as effect.ts says; `retry` is the message's own.
 
 import type { Cause } from './cause.ts'
 import type { Reaction } from './policy.ts'
@@ -125,9 +125,8 @@ export const DEFAULT_REACTIONS: Readonly<Record<Cause, Reaction>> = {
     retry: { first: '1m', max: '30m' },
     hold: '1m',
     holdMax: '30m',
-    countsAsAttempt: false,
     onPermanent: 'retry',
-    source: OWN,
+    source: `${OWN}; a refused connection holds and does not count, one lost in the middle counts`,
   },
   // about one's own account or From domain, whatever the receiver
   'auth-credentials': {

@@ -1,0 +1,40 @@
+// A decision written down: the delivery as it is afterwards. A new value each time; counters only ever grow
+// here, but for the tries that did not count, which end with one that did.
+
+import type { Decision } from './decide.ts'
+import type { AttemptRecord, Delivery } from './delivery.ts'
+
+/** The delivery after a decision; `record` is the try it followed, if there was one. */
+export function apply(
+  delivery: Delivery,
+  decision: Decision,
+  record: AttemptRecord | undefined,
+  now: number,
+): Delivery {
+  const { settledAt: _settledAt, reason: _reason, ...open } = delivery
+  const tried = {
+    ...open,
+    tries: delivery.tries + (record === undefined ? 0 : 1),
+    uncertain: delivery.uncertain + (record?.uncertain === true ? 1 : 0),
+    ...(record === undefined ? {} : { last: record }),
+  }
+  const attempts = delivery.attempts + (record === undefined ? 0 : 1)
+  switch (decision.kind) {
+    case 'complete':
+      return { ...tried, attempts, uncounted: 0, state: 'accepted', settledAt: now }
+    case 'park':
+      return { ...tried, attempts, state: 'parked' }
+    case 'fail':
+      return { ...tried, attempts, state: 'failed', reason: decision.reason, settledAt: now }
+    case 'retry': {
+      const waiting = { ...tried, state: 'waiting' as const, dueAt: decision.at }
+      if (!decision.countsAsAttempt)
+        return { ...waiting, uncounted: delivery.uncounted + (record === undefined ? 0 : 1) }
+      // after too many free tries each one counts, until something else is said
+      const uncounted = decision.overdrawn === true ? delivery.uncounted : 0
+      return { ...waiting, attempts, uncounted }
+    }
+    default:
+      return decision satisfies never
+  }
+}

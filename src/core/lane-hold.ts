@@ -32,6 +32,14 @@ export interface Trouble {
   readonly since: number
 }
 
+/** What the reaction holds for; 0 or `undefined`: it does not hold. */
+export function usualHoldMs(
+  verdict: Pick<Verdict, 'persistence'>,
+  reaction: Pick<ResolvedReaction, 'holdMs' | 'permanentHoldMs'>,
+): number | undefined {
+  return (verdict.persistence === 'permanent' ? reaction.permanentHoldMs : undefined) ?? reaction.holdMs
+}
+
 /**
  * How long to hold at this level. The first time what the server (or else the rule) states, or else the reaction's
  * hold; from the second on the longer of what the text states and the doubled hold, capped and jittered.

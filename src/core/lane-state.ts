@@ -5,7 +5,7 @@ import { CAUSES, type Cause } from './cause.ts'
 import type { LaneLimits } from './limits.ts'
 import type { Phase } from './reply.ts'
 import { beginWarmup, type WarmupState } from './warmup.ts'
-import { clampWindow, openWindow, type RollingWindow, used } from './window.ts'
+import { clampWindow, openWindow, type RollingWindow, used, windowMs } from './window.ts'
 
 /** Why nothing goes for a while. */
 export interface Hold {
@@ -99,7 +99,7 @@ export function openLane(limits: LaneLimits, now: number): LaneState {
     phase: 'open',
     tokens: limits.burst,
     at: now,
-    windows: limits.caps.length === 0 ? NONE : limits.caps.map((cap) => openWindow(cap.perMs)),
+    windows: limits.caps.length === 0 ? NONE : limits.caps.map((cap) => openWindow(windowMs(cap))),
     warmup: limits.warmup && beginWarmup(limits.warmup, now),
     rate: undefined,
     refusedRate: undefined,
@@ -160,8 +160,8 @@ export function clampLane(state: LaneState, limits: LaneLimits, now: number): La
     tokens: Math.min(state.tokens, limits.burst),
     at: Math.min(state.at, now),
     windows: limits.caps.map((cap) => {
-      const window = state.windows.find((one) => one.perMs === cap.perMs)
-      return window ? clampWindow(window, now) : openWindow(cap.perMs)
+      const window = state.windows.find((one) => one.perMs === windowMs(cap))
+      return window ? clampWindow(window, now) : openWindow(windowMs(cap))
     }),
     warmup:
       limits.warmup &&

@@ -28,7 +28,7 @@
 
 import { readyAt, wholeTokens } from './bucket.ts'
 import type { Cause } from './cause.ts'
-import { clearSuspects, holdBy, speaksOfMessage, type Trouble } from './lane-hold.ts'
+import { clearSuspects, holdBy, speaksOfMessage, type Trouble, usualHoldMs } from './lane-hold.ts'
 import {
   acceptedLately,
   beginFlow,
@@ -127,9 +127,10 @@ const RESERVE = 0.1
 /** Unexplained 4xx in a row, each to another message, that hold a lane. */
 const STRANGE = 3
 
-/** Of a cap, what this priority may use. */
-function shareOf(count: number, perMs: number, priority: Priority): number {
-  return priority > 0 && perMs >= DAY_MS ? count - Math.floor(count * RESERVE) : count
+/** Of a cap, what this priority may use. A cap below 1 lets one go in its longer window. */
+function shareOf(cap: RateLimit, priority: Priority): number {
+  const count = Math.max(1, cap.count)
+  return priority > 0 && cap.perMs >= DAY_MS ? count - Math.floor(count * RESERVE) : count
 }
 
 /** When the lane may go next, and how much. */
@@ -169,8 +170,8 @@ export function opening(
     const cap = limits.caps[i]
     const window = state.windows[i]
     if (cap === undefined || window === undefined) continue
-    const share = shareOf(cap.count, cap.perMs, priority)
-    const free = share - used(window, now)
+    const share = shareOf(cap, priority)
+    const free = Math.floor(share - used(window, now))
     if (free < room) room = free
     if (free >= 1) continue
     const opens = opensAt(window, share, now)
@@ -345,8 +346,9 @@ function throttled(
         reason: why,
       })
   }
-  const holds = reaction.holdMs ?? reaction.permanentHoldMs ?? verdict.retryAfterMs
-  if (holds === undefined && state.phase !== 'held') {
+  const lasts = usualHoldMs(verdict, reaction) ?? verdict.retryAfterMs ?? 0
+  if (lasts === 0) {
+    if (state.phase === 'held') return passed(state, limits, now, arrival)
     return {
       state: { ...state, tokens: Math.min(state.tokens, burstOf(state, limits)), deafUntil: now },
       events,

@@ -2,6 +2,8 @@
 // What was spent is counted in 24 parts of the window; a part counts in full until all of it has left the
 // window, so that the cap is never passed (the price is up to a 24th of it).
 
+import type { RateLimit } from './limits.ts'
+
 /** What was spent lately, for a window of `perMs`. */
 export interface RollingWindow {
   readonly perMs: number
@@ -10,6 +12,11 @@ export interface RollingWindow {
 }
 
 const PARTS = 24
+
+/** Length of the window that a cap means: for fewer than 1, as long as 1 takes. */
+export function windowMs(cap: RateLimit): number {
+  return cap.count < 1 ? cap.perMs / cap.count : cap.perMs
+}
 
 export function openWindow(perMs: number): RollingWindow {
   return { perMs, parts: [] }

@@ -53,6 +53,12 @@ describe('an open lane', () => {
     expect(lane.opening()).toMatchObject({ at: HOUR + HOUR / 24, bound: 'cap' })
   })
 
+  it('lets one go every two days under a cap of half a message a day', () => {
+    const lane = new Driven({ burst: 1, concurrency: 4, caps: [{ count: 0.5, perMs: DAY, text: '0.5/d' }] })
+    lane.send(OK)
+    expect(lane.opening()).toMatchObject({ at: 2 * DAY + (2 * DAY) / 24, bound: 'cap' })
+  })
+
   it('keeps a tenth of a daily cap for high priority', () => {
     const lane = new Driven({ burst: 50, concurrency: 4, caps: [{ count: 10, perMs: DAY, text: '10/d' }] })
     for (let i = 0; i < 9; i += 1) lane.send(OK)
@@ -206,6 +212,16 @@ describe('a throttled lane', () => {
     expect(lane.view()).toMatchObject({ phase: 'held', hold: { cause: 'unknown' } })
     lane.send(noReason)
     expect(lane.view()).toMatchObject({ phase: 'held', level: 2 })
+  })
+})
+
+describe('a refusal for good', () => {
+  it('does not hold the lane when its reaction says so, though the same cause as a deferral does', () => {
+    const lane = new Driven(perMinute(20))
+    lane.send(slowDown({ permanentHoldMs: 0, rateFactor: 1 }, { persistence: 'permanent' }))
+    expect(lane.view().phase).toBe('open')
+    lane.send(slowDown({ permanentHoldMs: 0, rateFactor: 1 }))
+    expect(lane.view().phase).toBe('held')
   })
 })
 

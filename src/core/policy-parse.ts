@@ -135,7 +135,7 @@ function parseLimits(given: Record<string, unknown>, path: string) {
     caps: field('caps', parseCaps),
     concurrency: field('concurrency', (v, p) => whole(v, p)),
     messagesPerConnection: field('messagesPerConnection', (v, p) => whole(v, p)),
-    ttlMs: field('ttl', (v, p) => span(v, p, 1_000)),
+    ttlMs: field('ttl', (v, p) => span(v, p)),
     retry: field('retry', parseSchedule),
     warmup: field('warmup', parseWarmup),
     tls: field('tls', (v, p) => oneOf(v, p, TLS_MODES)),

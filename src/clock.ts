@@ -27,6 +27,8 @@ export interface Clock {
   turn(callback: () => void): void
   /** Told of finite work outside the loop (a commit, freezing), so that a manual clock waits for it. */
   working?(operation: Promise<unknown>): void
+  /** How many of its ms pass in one of the machine's; leases between real processes are stretched by it. @default 1 */
+  readonly scale?: number
 }
 
 /** The machine's own clock. */
@@ -48,4 +50,9 @@ export const systemClock: Clock = {
   turn: (callback) => {
     nextTurn(callback)
   },
+}
+
+/** A moment as people and logs read it: `2026-01-31T12:00:00.000Z`. */
+export function isoTime(at: number): string {
+  return new Date(at).toISOString()
 }

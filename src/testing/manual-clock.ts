@@ -10,6 +10,15 @@ export interface ManualClock extends Clock {
   advance(ms: number): Promise<void>
   /** Moves on from timer to timer until `done()` holds; throws when `limitMs` have passed without it. */
   advanceUntil(done: () => boolean, limitMs?: number): Promise<void>
+  /**
+   * Moves on from timer to timer until the promise settles, and gives its value. While `busy()` holds, as
+   * while a real socket's answer is awaited, time stands still and the event loop runs.
+   * @throws what the promise rejects with; an Error when `limitMs` of its time have passed
+   */
+  runUntil<T>(
+    promise: Promise<T>,
+    options?: { readonly busy?: () => boolean | Promise<boolean>; readonly limitMs?: number },
+  ): Promise<T>
   /** Lets everything that is due now have its consequences; time stands still. */
   settle(): Promise<void>
   /** Moves the wall clock only, as an administrator or NTP would. */
@@ -110,6 +119,29 @@ export function manualClock(options: { start?: number; seed?: number } = {}): Ma
     async advanceUntil(done, limitMs = 30 * 86_400_000) {
       const target = now + limitMs
       if (!(await moveTo(target, done))) throw new Error(`manualClock: not done within ${limitMs} ms`)
+    },
+    async runUntil(promise, { busy, limitMs = 30 * 86_400_000 } = {}) {
+      const limit = now + limitMs
+      let over = false
+      const end = () => {
+        over = true
+      }
+      promise.then(end, end)
+      await settle()
+      while (!over) {
+        if (await busy?.()) {
+          await turn()
+          continue
+        }
+        const next = alarms.peek()
+        if (next === undefined) {
+          await settle() // nothing is set: only a socket or a file can still move things
+          continue
+        }
+        if (next.at > limit) throw new Error(`manualClock: not settled within ${limitMs} ms`)
+        await moveTo(next.at, () => over || (alarms.peek()?.at ?? Number.POSITIVE_INFINITY) > next.at)
+      }
+      return promise
     },
     settle,
     jump(ms) {

@@ -1,0 +1,62 @@
+// The wrapped transport as one thing above all lanes: its slots, its own quota and holds, and the shared gate.
+// Not here: which lane uses a slot (lanes.ts) and what an attempt says (attempt.ts).
+
+import PQueue from 'p-queue'
+import { type LaneState, openLane } from './core/lane.ts'
+import type { LaneLimits } from './core/limits.ts'
+import type { Gated } from './lanes.ts'
+
+/** The key under which its state is stored and shown. */
+export const EGRESS = '@egress'
+
+/** A rule that is met in this many lanes within this time speaks of the relay, not of the lanes. */
+const PROMOTE_LANES = 3
+const PROMOTE_WITHIN_MS = 60_000
+
+export class Egress implements Gated {
+  readonly key = EGRESS
+  readonly limits: LaneLimits
+  state: LaneState
+  inFlight = 0
+  probing = false
+  dirty = false
+  readonly #slots: PQueue
+  readonly #met = new Map<string, Map<string, number>>()
+
+  constructor(limits: LaneLimits, now: number) {
+    this.limits = limits
+    this.state = openLane(limits, now)
+    this.#slots = new PQueue({ concurrency: limits.concurrency })
+  }
+
+  /** Slots that are free this moment: the hard bound, beside the adaptive one of the state. */
+  get free(): number {
+    return this.limits.concurrency - this.#slots.pending - this.#slots.size
+  }
+
+  /** Runs an attempt in a slot. */
+  run(attempt: () => Promise<void>): void {
+    void this.#slots.add(attempt)
+  }
+
+  /** Resolves when no slot is taken. */
+  idle(): Promise<void> {
+    return this.#slots.onIdle()
+  }
+
+  /** Remembers that a throttling rule was met in a lane; true when that makes it the relay's own. */
+  promotes(rule: string, lane: string, now: number): boolean {
+    let lanes = this.#met.get(rule)
+    if (lanes === undefined) {
+      lanes = new Map()
+      this.#met.set(rule, lanes)
+    }
+    lanes.delete(lane)
+    lanes.set(lane, now)
+    for (const [other, at] of lanes) {
+      if (now - at <= PROMOTE_WITHIN_MS && lanes.size <= 100) break
+      lanes.delete(other)
+    }
+    return lanes.size >= PROMOTE_LANES
+  }
+}

@@ -1,0 +1,203 @@
+// What the mailer tells while it happens: one typed event per decision, best effort.
+// A listener that throws or rejects cannot stop delivery. What must not be missed is `onSettled` (mailer.ts).
+
+import type { AttemptRecord, DeliveryState, FailReason } from './core/delivery.ts'
+import type { Reply } from './core/reply.ts'
+import type { Verdict } from './core/verdict.ts'
+
+/** The message an event is about. */
+export interface AboutMessage {
+  /** The ticket's id. */
+  readonly id: string
+  /** The user's key, where one was given. */
+  readonly key?: string
+  /** The Message-ID header. */
+  readonly messageId: string
+  /** The user's `meta`. */
+  readonly meta?: unknown
+}
+
+/** The recipient an event is about. */
+export interface AboutRecipient extends AboutMessage {
+  readonly recipient: {
+    /** As given in the envelope. */
+    readonly address: string
+    readonly domain: string
+    readonly lane: string
+    /** Tries so far, this one included. */
+    readonly tries: number
+    /** Tries that advanced the back-off. */
+    readonly attempts: number
+  }
+}
+
+/** How one recipient ended, or where it stands. */
+export interface RecipientStatus {
+  readonly address: string
+  readonly domain: string
+  readonly lane: string
+  readonly state: DeliveryState
+  readonly reason?: FailReason
+  readonly attempts: number
+  readonly tries: number
+  /** Whether some try may have delivered without our hearing of it. */
+  readonly uncertain: boolean
+  /** Epoch ms of the next try, while waiting. */
+  readonly nextAttemptAt?: number
+  readonly expiresAt: number
+  readonly settledAt?: number
+  /** The newest reply. */
+  readonly reply?: Reply
+  readonly verdict?: NonNullable<AttemptRecord['verdict']>
+  /** Every try, oldest first. */
+  readonly history: readonly AttemptRecord[]
+}
+
+/** How a message ended: every recipient in exactly one way. */
+export interface Outcome extends AboutMessage {
+  readonly status: 'accepted' | 'partial' | 'failed'
+  readonly recipients: readonly RecipientStatus[]
+  readonly settledAt: number
+}
+
+/** Where a message stands. */
+export interface MessageStatus extends AboutMessage {
+  readonly state: 'waiting' | 'parked' | 'settled'
+  readonly recipients: readonly RecipientStatus[]
+  readonly createdAt: number
+  readonly settledAt?: number
+}
+
+/** Something happened to a lane, the egress or a From domain. */
+export interface AboutLane {
+  /** The lane's key; `@egress` for the transport itself, `@from:<domain>` for a From domain. */
+  readonly lane: string
+  readonly at: number
+}
+
+export interface EventMap {
+  /** Stored: it will not be lost. */
+  readonly queued: AboutMessage & { readonly recipients: number }
+  /** The next hop took it. */
+  readonly accepted: AboutRecipient & { readonly reply: Reply }
+  /** Not yet: it is tried again. */
+  readonly deferred: AboutRecipient & {
+    readonly reply: Reply
+    readonly verdict: Verdict
+    readonly nextAttemptAt: number
+    readonly counted: boolean
+  }
+  /** Failed for good. */
+  readonly failed: AboutRecipient & {
+    readonly reason: FailReason
+    readonly reply?: Reply
+    readonly verdict?: NonNullable<AttemptRecord['verdict']>
+    readonly history: readonly AttemptRecord[]
+  }
+  /** May have been delivered without a reply. */
+  readonly uncertain: AboutRecipient & { readonly reply?: Reply }
+  /** Waits for a person: `resolveUncertain`. */
+  readonly parked: AboutRecipient & { readonly why: 'uncertain' | 'crashes' }
+  /** Every recipient has ended. */
+  readonly settled: Outcome
+  /** The lane waits because of a reply or an operator. */
+  readonly held: AboutLane & {
+    readonly until: number
+    readonly level: number
+    readonly cause?: string
+    readonly reply?: string
+    readonly rule?: string
+  }
+  /** One message tries whether the lane is open again. */
+  readonly probing: AboutLane
+  /** The probe passed: the lane speeds up again. */
+  readonly recovering: AboutLane
+  /** The lane runs as configured again. */
+  readonly opened: AboutLane
+  /** The lane's rate or concurrency was adapted. */
+  readonly adapted: AboutLane & {
+    readonly what: 'rate' | 'concurrency'
+    readonly from: number
+    readonly to: number
+    readonly reason: string
+  }
+  /** Waiting will not cure it: somebody should look. */
+  readonly trouble: {
+    readonly kind: 'lane' | 'login' | 'sender' | 'egress' | 'store' | 'poison'
+    readonly at: number
+    readonly lane?: string
+    readonly cause?: string
+    readonly pattern: string
+    readonly advice: string
+    readonly url?: string
+    readonly reply?: string
+  }
+  /** This process delivers from the store now, or no longer does. */
+  readonly owner: { readonly owner: boolean; readonly at: number }
+}
+
+export type EventName = keyof EventMap
+
+export type Listener<N extends EventName> = (event: EventMap[N]) => unknown
+
+export type Listeners = { readonly [N in EventName]?: Listener<N> }
+
+export const EVENT_NAMES = [
+  'queued',
+  'accepted',
+  'deferred',
+  'failed',
+  'uncertain',
+  'parked',
+  'settled',
+  'held',
+  'probing',
+  'recovering',
+  'opened',
+  'adapted',
+  'trouble',
+  'owner',
+] as const satisfies readonly EventName[]
+
+/** Hands events to listeners; never throws. */
+export class Events {
+  readonly #listeners = new Map<EventName, Set<(event: never) => unknown>>()
+  readonly #onListenerError: (name: EventName, error: unknown) => void
+
+  constructor(onListenerError: (name: EventName, error: unknown) => void) {
+    this.#onListenerError = onListenerError
+  }
+
+  /** Adds a listener; the function it returns takes it away again. */
+  on<N extends EventName>(name: N, listener: Listener<N>): () => void {
+    let listeners = this.#listeners.get(name)
+    if (listeners === undefined) {
+      listeners = new Set()
+      this.#listeners.set(name, listeners)
+    }
+    // one wrapper per call, so that the same function added twice is called twice and taken away one by one
+    const own = (event: EventMap[N]) => listener(event)
+    listeners.add(own)
+    return () => {
+      listeners.delete(own)
+    }
+  }
+
+  /** Whether anybody listens: lets the loop skip building events nobody hears. */
+  heard(name: EventName): boolean {
+    return (this.#listeners.get(name)?.size ?? 0) > 0
+  }
+
+  emit<N extends EventName>(name: N, event: EventMap[N]): void {
+    const listeners = this.#listeners.get(name)
+    if (listeners === undefined) return
+    for (const listener of [...listeners]) {
+      try {
+        const answer = (listener as Listener<N>)(event)
+        if (answer instanceof Promise) answer.catch((error) => this.#onListenerError(name, error))
+      } catch (error) {
+        this.#onListenerError(name, error)
+      }
+    }
+  }
+}

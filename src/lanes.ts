@@ -1,0 +1,401 @@
+// Which lane may go now: readiness, priority and fairness over many lanes, all in memory.
+//
+// A lane with something waiting is in exactly one of three places:
+//   asleep   nothing is due yet, or a token, hold or cap says when: it is in `#wakes` under that moment
+//   ready    something is due and the lane is open: it is in `#ready` of each priority it has due
+//   parked   it waits for an answer (a probe, its concurrency, a slot): the arrival reschedules it
+// Among ready lanes of one priority the one that had the least so far goes first (start-time fair
+// queueing, in recipients: the deficit round robin of DESIGN in the form that needs no rounds).
+// Not here: what a lane's limits are (core/lane.ts) and what is done with a plan (outbox.ts).
+
+import { Heap } from './core/heap.ts'
+import { type Bound, depart, type LaneState, type Opening, opening, openLane } from './core/lane.ts'
+import type { LaneLimits } from './core/limits.ts'
+import type { Priority } from './core/message.ts'
+import type { EffectivePolicy } from './core/policy-book.ts'
+
+/** What one lane has waiting from one From domain at one priority. */
+export interface Queue {
+  readonly lane: Lane
+  readonly sender: string
+  readonly priority: Priority
+  /** Of its next delivery; `Infinity` when none waits. */
+  dueAt: number
+  /** May be off by deliveries that are being stored. */
+  waiting: number
+  /** Claims planned and not yet answered. */
+  planned: number
+}
+
+/** Something with a lane's state: a lane, the egress, or a From domain. */
+export interface Gated {
+  readonly key: string
+  readonly limits: LaneLimits
+  state: LaneState
+  /** Attempts under way. */
+  inFlight: number
+  /** Whether one of them is the probe. */
+  probing: boolean
+  /** Whether the state differs from the stored one. */
+  dirty: boolean
+}
+
+export interface Lane extends Gated {
+  policy: EffectivePolicy
+  limits: LaneLimits
+  readonly queues: Queue[]
+  /** Whether one message may have several recipients here; then a claim asks for them together. */
+  several: boolean
+  /** Tickets whose probe was refused: the next probe takes another. */
+  avoid: readonly string[]
+  /** Virtual time: what it has had, in recipients. */
+  served: number
+  wakeAt: number
+  readonly ready: [boolean, boolean, boolean]
+}
+
+/** One claim to make. */
+export interface Plan {
+  readonly lane: Lane
+  readonly queue: Queue
+  readonly limit: number
+  /** Whether it probes its lane, the egress, its From domain. */
+  readonly probe: boolean
+  readonly egressProbe: boolean
+  readonly senderProbe: boolean
+  readonly sender: Gated | undefined
+}
+
+/** At most so many recipients in one SMTP transaction; RFC 5321 §4.5.3.1.8 asks servers for 100. */
+export const BATCH = 50
+/** Of what leaves while higher priorities wait, one recipient in this many is bulk. */
+const BULK_SHARE = 10
+const FOREVER = Number.POSITIVE_INFINITY
+const UNLIMITED: LaneLimits = { burst: 1_000_000_000, caps: [], concurrency: 1_000_000_000 }
+
+export class Lanes {
+  readonly #lanes = new Map<string, Lane>()
+  readonly #senders = new Map<string, Gated>()
+  readonly #ready = [new Heap<Lane>(), new Heap<Lane>(), new Heap<Lane>()] as const
+  #wakes = new Heap<Lane>()
+  /** Ready lanes that may not take the last slot; back in when a slot is free. */
+  #aside: Lane[] = []
+  #served = 0
+  #waiting = 0
+  #bulkCredit = 0
+  readonly #egress: Gated
+
+  constructor(egress: Gated) {
+    this.#egress = egress
+  }
+
+  get size(): number {
+    return this.#lanes.size
+  }
+
+  all(): IterableIterator<Lane> {
+    return this.#lanes.values()
+  }
+
+  senders(): IterableIterator<Gated> {
+    return this.#senders.values()
+  }
+
+  find(key: string): Lane | undefined {
+    return this.#lanes.get(key)
+  }
+
+  /** The lane of that key, made when new. */
+  lane(key: string, policy: EffectivePolicy, now: number, state?: LaneState): Lane {
+    let lane = this.#lanes.get(key)
+    if (lane === undefined) {
+      lane = {
+        key,
+        policy,
+        limits: policy.limits,
+        state: state ?? openLane(policy.limits, now),
+        queues: [],
+        several: false,
+        inFlight: 0,
+        probing: false,
+        dirty: false,
+        avoid: [],
+        served: this.#served,
+        wakeAt: FOREVER,
+        ready: [false, false, false],
+      }
+      this.#lanes.set(key, lane)
+    } else if (state !== undefined) lane.state = state
+    return lane
+  }
+
+  /** A From domain that was spoken of; most never are. */
+  sender(name: string, now: number): Gated {
+    let sender = this.#senders.get(name)
+    if (sender === undefined) {
+      sender = {
+        key: `@from:${name}`,
+        limits: UNLIMITED,
+        state: openLane(UNLIMITED, now),
+        inFlight: 0,
+        probing: false,
+        dirty: false,
+      }
+      this.#senders.set(name, sender)
+    }
+    return sender
+  }
+
+  knownSender(name: string): Gated | undefined {
+    return this.#senders.get(name)
+  }
+
+  forgetSender(name: string): void {
+    this.#senders.delete(name)
+  }
+
+  forget(lane: Lane): void {
+    this.#lanes.delete(lane.key)
+  }
+
+  queue(lane: Lane, sender: string, priority: Priority): Queue {
+    let queue = lane.queues.find((q) => q.priority === priority && q.sender === sender)
+    if (queue === undefined) {
+      queue = { lane, sender, priority, dueAt: FOREVER, waiting: 0, planned: 0 }
+      lane.queues.push(queue)
+    }
+    return queue
+  }
+
+  /** Something waits: in the store already, or about to be seen there. */
+  note(queue: Queue, dueAt: number, count: number, now: number): void {
+    this.#count(queue, count)
+    if (dueAt < queue.dueAt) queue.dueAt = dueAt
+    this.reschedule(queue.lane, now)
+  }
+
+  /** One delivery no longer waits: it expired or was cancelled. */
+  forgetOne(key: string, sender: string, priority: Priority): void {
+    const queue = this.#lanes.get(key)?.queues.find((q) => q.priority === priority && q.sender === sender)
+    if (queue !== undefined) this.#count(queue, -1)
+  }
+
+  /** The answer to a plan: so many were claimed, the next is due then. */
+  answered(queue: Queue, claimed: number, nextDueAt: number | undefined): void {
+    queue.planned--
+    queue.dueAt = nextDueAt ?? FOREVER
+    // nothing left in the store: whatever the count said, it is none
+    this.#count(queue, nextDueAt === undefined && claimed === 0 ? -queue.waiting : -claimed)
+  }
+
+  /** The plan came to nothing: the store failed. */
+  unanswered(queue: Queue): void {
+    queue.planned--
+  }
+
+  #count(queue: Queue, change: number): void {
+    queue.waiting += change
+    this.#waiting += change
+  }
+
+  /** Deliveries that wait, over all lanes. */
+  get waiting(): number {
+    return this.#waiting
+  }
+
+  /** Puts a lane where it belongs after anything about it changed. */
+  reschedule(lane: Lane, now: number): void {
+    let wakeAt = FOREVER
+    for (const queue of lane.queues) {
+      const dueAt = this.#dueAt(queue, now)
+      if (dueAt === FOREVER) continue
+      const at = Math.max(
+        dueAt,
+        dueAt <= now ? opening(lane.state, lane.limits, now, lane, queue.priority).at : 0,
+      )
+      if (at <= now) this.#makeReady(lane, queue.priority)
+      else if (at < wakeAt) wakeAt = at
+    }
+    if (wakeAt !== lane.wakeAt) {
+      lane.wakeAt = wakeAt
+      if (wakeAt !== FOREVER) this.#wakes.push(wakeAt, lane)
+      if (this.#wakes.size > 4 * this.#lanes.size + 1000) this.#compact()
+    }
+  }
+
+  /** Everything about a From domain changed: its lanes are looked at again. */
+  rescheduleSender(name: string, now: number): void {
+    for (const lane of this.#lanes.values()) {
+      if (lane.queues.some((q) => q.sender === name)) this.reschedule(lane, now)
+    }
+  }
+
+  /** When something can go without anything arriving first; `Infinity` for never. */
+  nextAt(now: number): number {
+    let at = this.#wakes.next
+    for (const priority of [0, 1, 2] as const) {
+      if (this.#ready[priority].size > 0) at = Math.min(at, this.#egressOpening(now, priority).at)
+    }
+    return at
+  }
+
+  /** Lanes that could go if the egress let them; may count one twice. */
+  get readyCount(): number {
+    return this.#ready[0].size + this.#ready[1].size + this.#ready[2].size + this.#aside.length
+  }
+
+  /** The highest priority that is ready. */
+  get highestReady(): Priority {
+    return this.#ready[0].size > 0 ? 0 : this.#ready[1].size > 0 ? 1 : 2
+  }
+
+  /**
+   * The next claim to make, its slot and tokens taken at once; `undefined` when nothing may go.
+   * `undo` gets the states from before the turn's first plan of each: `settleUp` and `unplan` go back to them.
+   */
+  plan(now: number, undo: Map<Gated, LaneState>): Plan | undefined {
+    this.#wake(now)
+    for (;;) {
+      const priority = this.#pickPriority(now)
+      if (priority === undefined) return undefined
+      const lane = this.#ready[priority].pop() as Lane
+      if (!lane.ready[priority]) continue
+      lane.ready[priority] = false
+      const open = opening(lane.state, lane.limits, now, lane, priority)
+      const queue = open.at <= now ? this.#pickQueue(lane, priority, now) : undefined
+      if (queue === undefined) {
+        this.reschedule(lane, now)
+        continue
+      }
+      if (lane.inFlight > 0 && this.#lastSlot(now, priority)) {
+        this.#aside.push(lane)
+        lane.ready[priority] = true
+        continue
+      }
+      return this.#take(lane, queue, open, now, undo)
+    }
+  }
+
+  #take(lane: Lane, queue: Queue, open: Opening, now: number, undo: Map<Gated, LaneState>): Plan {
+    const egress = this.#egressOpening(now, queue.priority)
+    const sender = this.#senders.get(queue.sender)
+    const senderProbe =
+      sender !== undefined && opening(sender.state, sender.limits, now, sender, queue.priority).probe
+    const probe = open.probe || egress.probe || senderProbe
+    const limit = lane.several && !probe ? Math.max(1, Math.min(BATCH, open.room, egress.room)) : 1
+    for (const gated of [lane, this.#egress]) {
+      if (!undo.has(gated)) undo.set(gated, gated.state)
+      gated.state = depart(gated.state, gated.limits, now, limit)
+      gated.inFlight++
+    }
+    queue.planned++
+    if (open.probe) lane.probing = true
+    if (egress.probe) this.#egress.probing = true
+    if (sender !== undefined) {
+      sender.inFlight++
+      if (senderProbe) sender.probing = true
+    }
+    this.#served = Math.max(this.#served, lane.served)
+    lane.served += limit
+    if (queue.priority === 2) this.#bulkCredit = Math.max(0, this.#bulkCredit - limit)
+    else if (this.#ready[2].size > 0) this.#bulkCredit += limit / (BULK_SHARE - 1)
+    // a lane of single recipients may be planned again in this turn; one of several waits for the true cost
+    if (!lane.several) this.reschedule(lane, now)
+    return { lane, queue, limit, probe: open.probe, egressProbe: egress.probe, senderProbe, sender }
+  }
+
+  /** Gives back the slot of a plan: nothing was claimed, or its attempt has ended. */
+  release(plan: Plan, egressToo: boolean): void {
+    plan.lane.inFlight--
+    if (plan.probe) plan.lane.probing = false
+    if (plan.sender !== undefined) {
+      plan.sender.inFlight--
+      if (plan.senderProbe) plan.sender.probing = false
+    }
+    if (egressToo) this.releaseSlot(plan)
+  }
+
+  /** Gives back only the slot at the egress. */
+  releaseSlot(plan: Plan): void {
+    this.#egress.inFlight--
+    if (plan.egressProbe) this.#egress.probing = false
+    for (const lane of this.#aside.splice(0)) this.#repush(lane)
+  }
+
+  /** The moment from which a queue's head may go, its From domain considered. */
+  #dueAt(queue: Queue, now: number): number {
+    if (queue.dueAt === FOREVER || (queue.planned > 0 && queue.planned >= queue.waiting)) return FOREVER
+    const sender = this.#senders.get(queue.sender)
+    if (sender === undefined) return queue.dueAt
+    return Math.max(queue.dueAt, opening(sender.state, sender.limits, now, sender, queue.priority).at)
+  }
+
+  #pickQueue(lane: Lane, priority: Priority, now: number): Queue | undefined {
+    // the From domains of a lane take turns: the one picked goes to the end
+    for (let i = 0; i < lane.queues.length; i++) {
+      const queue = lane.queues[i] as Queue
+      if (queue.priority !== priority || this.#dueAt(queue, now) > now) continue
+      if (lane.queues.length > 1) {
+        lane.queues.splice(i, 1)
+        lane.queues.push(queue)
+      }
+      return queue
+    }
+    return undefined
+  }
+
+  #pickPriority(now: number): Priority | undefined {
+    const may = (priority: Priority) =>
+      this.#ready[priority].size > 0 && this.#egressOpening(now, priority).at <= now
+    if (this.#bulkCredit >= 1 && may(2)) return 2
+    for (const priority of [0, 1, 2] as const) if (may(priority)) return priority
+    return undefined
+  }
+
+  #egressOpening(now: number, priority: Priority): Opening {
+    return opening(this.#egress.state, this.#egress.limits, now, this.#egress, priority)
+  }
+
+  /** Whether taking one more slot would leave none: that one is for a lane that has none yet. */
+  #lastSlot(now: number, priority: Priority): boolean {
+    if (this.#egress.inFlight === 0) return false
+    const after = { inFlight: this.#egress.inFlight + 1, probing: this.#egress.probing }
+    const bound: Bound | undefined = opening(
+      this.#egress.state,
+      this.#egress.limits,
+      now,
+      after,
+      priority,
+    ).bound
+    return bound === 'concurrency'
+  }
+
+  #wake(now: number): void {
+    while (this.#wakes.next <= now) {
+      const at = this.#wakes.next
+      const lane = this.#wakes.pop() as Lane
+      if (lane.wakeAt !== at) continue
+      lane.wakeAt = FOREVER
+      this.reschedule(lane, now)
+    }
+  }
+
+  #makeReady(lane: Lane, priority: Priority): void {
+    if (lane.ready[priority]) return
+    // an idle lane has no claim on the time in which it wanted nothing
+    lane.served = Math.max(lane.served, this.#served)
+    lane.ready[priority] = true
+    this.#ready[priority].push(lane.served, lane)
+  }
+
+  #repush(lane: Lane): void {
+    for (const priority of [0, 1, 2] as const) {
+      if (lane.ready[priority]) this.#ready[priority].push(lane.served, lane)
+    }
+  }
+
+  #compact(): void {
+    this.#wakes = new Heap()
+    for (const lane of this.#lanes.values()) if (lane.wakeAt !== FOREVER) this.#wakes.push(lane.wakeAt, lane)
+  }
+}

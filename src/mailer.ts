@@ -1,0 +1,740 @@
+// wrapTransport and its verbs: what the user touches. Parses first, opens nothing until started,
+// hands every mail to the store before it says yes, and leaves delivering to outbox.ts.
+
+import PQueue from 'p-queue'
+import { addressKey, checkAddress, domainOf } from './address.ts'
+import { builtinPolicies } from './builtin.ts'
+import { type Classifier, createClassifier } from './core/classify/classifier.ts'
+import type { Delivery } from './core/delivery.ts'
+import { SteadymailError } from './core/error.ts'
+import type { Message } from './core/message.ts'
+import { type PolicyBook, policyBook } from './core/policy-book.ts'
+import type { PolicyExplanation } from './core/policy-explain.ts'
+import type { Reply } from './core/reply.ts'
+import { type Duration, duration } from './core/units.ts'
+import type { ReplyContext, Verdict } from './core/verdict.ts'
+import { type DropInTransport, dropIn } from './dropin.ts'
+import { EGRESS } from './egress.ts'
+import { type EventName, Events, type Listener, type MessageStatus } from './events.ts'
+import { type Explanation, explainLane, explainMessage, type LaneStatus, laneStatus } from './explain.ts'
+import { envelopeOf, type Frozen, freeze } from './freeze.ts'
+import {
+  parseOptions,
+  parseSendOptions,
+  type ResolvedOptions,
+  type ResolvedSend,
+  type SendOptions,
+  type WrapOptions,
+} from './options.ts'
+import { Outbox } from './outbox.ts'
+import { Outcomes, statuses, toStatus } from './outcomes.ts'
+import { Recovery } from './recovery.ts'
+import { type Reporter, report } from './report.ts'
+import type { NewDelivery, Stored } from './stores/store.ts'
+import { newId, type Ticket } from './ticket.ts'
+import { openTarget, type Target, type TransportInput } from './transporter.ts'
+
+/** Which messages `list` gives. */
+export interface ListOptions {
+  /** Messages with a recipient in this state. */
+  readonly state?: Delivery['state']
+  /** Messages settled at or after this moment. */
+  readonly settledSince?: Date | number
+  /** Those after this ticket, in order of creation: for paging. */
+  readonly after?: string
+  /** @default 100 */
+  readonly limit?: number
+}
+
+/** How things stand with the mailer as a whole. */
+export interface Health {
+  /** `ok`; `idle` before start; `standby` while another process delivers; `store-failing`; `held` while the transport itself is held; `closed`. */
+  readonly state: 'ok' | 'idle' | 'standby' | 'store-failing' | 'held' | 'closed'
+  readonly waiting: number
+  readonly inFlight: number
+  readonly parked: number
+  readonly accepted: number
+  readonly failed: number
+  /** Bytes of messages that have not ended. */
+  readonly openBytes: number
+  /** Lanes that are held now. */
+  readonly heldLanes: number
+  readonly storeError?: string
+}
+
+/** What a person decides of a parked delivery. */
+export type UncertainDecision = 'deliver' | 'accepted' | 'failed'
+
+/** A wrapped transport: everything there is to do with it. */
+export interface Mailer<M = unknown> {
+  /** Opens the store and begins delivering; yesterday's mail resumes. The first `sendWithRetry` does it too. */
+  start(): Promise<void>
+  /**
+   * Stores a mail; resolves when it is safe. Delivery goes on by itself.
+   * @throws SteadymailError `BAD_MESSAGE` `BAD_OPTION` `KEY_CONFLICT` `OUTBOX_FULL` `STORE_FAILED` `CLOSED` `ABORTED`
+   */
+  sendWithRetry(mail: M, options?: SendOptions): Promise<Ticket>
+  /** Where a message stands; `undefined` for an id that is not known (any more). */
+  status(id: string): Promise<MessageStatus | undefined>
+  /** The ticket of an id or a key. */
+  ticket(idOrKey: string): Promise<Ticket | undefined>
+  /** Messages in order of creation. */
+  list(options?: ListOptions): Promise<readonly MessageStatus[]>
+  /** Every lane in use, the transport itself (`@egress`) first. */
+  lanes(): Promise<readonly LaneStatus[]>
+  /** Why not yet: one reason per recipient of a message, or the lane's. */
+  explain(idOrLane: string): Promise<readonly Explanation[] | undefined>
+  /** Holds a lane (`@egress` for all), for ever when no time is said. */
+  hold(lane: string, options?: { readonly for?: Duration; readonly reason?: string }): Promise<void>
+  /** Ends a hold; the lane goes on slowly first. */
+  release(lane: string): Promise<void>
+  /** Ends what has not been accepted yet; recipients that are being sent to end unless this try is accepted. Whether anything was left to end. */
+  cancel(id: string): Promise<boolean | undefined>
+  /** Opens a message's failed recipients again, with a fresh TTL. @throws `BAD_STATE` when its bytes are gone */
+  retry(id: string): Promise<MessageStatus | undefined>
+  /** Decides parked recipients: send again, or take them as accepted or failed. */
+  resolveUncertain(
+    id: string,
+    decision: UncertainDecision,
+    address?: string,
+  ): Promise<MessageStatus | undefined>
+  /** Removes an address everywhere: waiting deliveries to it end as cancelled, settled ones forget it. How many messages had it. */
+  eraseRecipient(address: string): Promise<number>
+  health(): Promise<Health>
+  /** Resolves when nothing waits and nothing is being sent. */
+  idle(options?: { readonly signal?: AbortSignal }): Promise<void>
+  /** Connects and logs in once, where the transport can. */
+  verify(): Promise<void>
+  /** Listens; the function it returns stops listening. */
+  on<N extends EventName>(name: N, listener: Listener<N>): () => void
+  /** A nodemailer transport for `createTransport`, whose `sendMail` resolves when stored. */
+  transport(): DropInTransport
+  /** What a reply means, under this mailer's policies. */
+  classifyReply(reply: string | Reply, context?: ReplyContext): Verdict
+  /** The policy in force for a domain, and where each value comes from. */
+  explainPolicy(domain: string): PolicyExplanation
+  /** Stops claiming, waits for what is being sent, then aborts it; the rest stays in the store. @default timeout '20s' */
+  close(options?: { readonly timeout?: Duration }): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/**
+ * Wraps a nodemailer transporter, transport plugin, transport options or URL. Only parses: nothing is opened or sent
+ * before `start()` or the first `sendWithRetry()`.
+ * @throws SteadymailError `BAD_OPTION`, naming the path
+ */
+export function wrapTransport<M = Record<string, unknown>>(
+  transporter: TransportInput<M>,
+  options: WrapOptions,
+): Mailer<M> {
+  const resolved = parseOptions(options)
+  const reporter = report(resolved.logger)
+  const target = openTarget(transporter, { onError: (error) => reporter.transportError(error) })
+  return new SteadyMailer<M>(target, resolved, reporter)
+}
+
+const FREEZE_AT_ONCE = 16
+/** Frozen mail on its way into the store; intake waits above it. */
+const INTAKE_BYTES = 64 * 1024 * 1024
+
+class SteadyMailer<M> implements Mailer<M> {
+  readonly #target: Target
+  readonly #options: ResolvedOptions
+  readonly #reporter: Reporter
+  readonly #book: PolicyBook
+  readonly #classify: Classifier
+  readonly #events: Events
+  readonly #outbox: Outbox
+  readonly #outcomes: Outcomes
+  readonly #intake = new PQueue({ concurrency: FREEZE_AT_ONCE })
+  readonly #closing = new AbortController()
+  #intakeBytes = 0
+  #opened: Promise<void> | undefined
+  #started: Promise<void> | undefined
+  #closed: Promise<void> | undefined
+
+  constructor(target: Target, options: ResolvedOptions, reporter: Reporter) {
+    this.#target = target
+    this.#options = options
+    this.#reporter = reporter
+    this.#classify = createClassifier(builtinPolicies, options.policies)
+    this.#book = policyBook(options.policies, builtinPolicies, () => this.#classify, { ttlMs: options.ttlMs })
+    this.#events = new Events((name, error) => reporter.listenerError(name, error))
+    for (const [name, listener] of Object.entries(options.on)) {
+      if (listener !== undefined) this.#events.on(name as EventName, listener as Listener<EventName>)
+    }
+    reporter.follow(this.#events)
+    this.#outcomes = new Outcomes(options.store, options.clock, this.#events, options.onSettled)
+    this.#outbox = new Outbox({
+      store: options.store,
+      target,
+      book: this.#book,
+      options: { ...options, egress: egressOf(options, target) },
+      route: options.route ?? target.defaultRoute,
+      clock: options.clock,
+      events: this.#events,
+      ownerId: newId(options.clock.now()),
+      onEnded: (tickets) => this.#outcomes.ended(tickets),
+    })
+    if (options.deliver) new Recovery(this.#outbox)
+  }
+
+  async start(): Promise<void> {
+    this.#assertOpen()
+    await this.#open()
+    if (!this.#options.deliver) return
+    this.#started ??= this.#begin()
+    await this.#started
+  }
+
+  async sendWithRetry(mail: M, options: SendOptions = {}): Promise<Ticket> {
+    this.#assertOpen()
+    const send = parseSendOptions(options)
+    throwIfAborted(send.signal)
+    await this.start()
+    if (send.key !== undefined) {
+      const known = await this.#known(send.key, mail)
+      if (known !== undefined) return known
+    }
+    return this.#take(mail, send)
+  }
+
+  async #take(mail: M, send: ResolvedSend): Promise<Ticket> {
+    const ticket = await this.#intake.add(async () => {
+      throwIfAborted(send.signal)
+      const frozen = await freeze(this.#target, mail, { maxMessageBytes: this.#options.maxMessageBytes })
+      throwIfAborted(send.signal)
+      this.#assertOpen()
+      return this.#store(frozen, send)
+    })
+    return ticket as Ticket
+  }
+
+  async #store(frozen: Frozen, send: ResolvedSend): Promise<Ticket> {
+    const { store, clock } = this.#options
+    const now = clock.now()
+    const message = this.#message(frozen, send, now)
+    const deliveries = this.#deliveries(frozen, message, send, now)
+    this.#foresee(deliveries, now)
+    this.#intakeBytes += message.size
+    if (this.#intakeBytes > INTAKE_BYTES) this.#intake.pause()
+    try {
+      const adding = store.add(
+        { message, bytes: frozen.bytes, deliveries },
+        this.#options.maxWaiting,
+        this.#outbox.owner.fence,
+      )
+      clock.working?.(adding)
+      const added = await adding
+      if (added.kind === 'conflict') throw keyConflict(message.key)
+      if (added.kind === 'duplicate') return this.#ticketOf(added.ticket, message.key, true)
+    } finally {
+      this.#intakeBytes -= message.size
+      if (this.#intake.isPaused && this.#intakeBytes <= INTAKE_BYTES) this.#intake.start()
+    }
+    this.#noteAdded(deliveries)
+    if (this.#events.heard('queued')) {
+      this.#events.emit('queued', {
+        id: message.id,
+        messageId: message.messageId,
+        recipients: deliveries.length,
+        ...(message.key === undefined ? {} : { key: message.key }),
+        ...(send.meta === undefined ? {} : { meta: send.meta }),
+      })
+    }
+    return this.#newTicket(message, false)
+  }
+
+  #message(frozen: Frozen, send: ResolvedSend, now: number): Message {
+    const first = frozen.to[0] ?? ''
+    const ttlMs = send.ttlMs ?? this.#ttlOf(frozen.to) ?? this.#options.ttlMs
+    return {
+      id: newId(now),
+      messageId: frozen.messageId,
+      from: frozen.from,
+      fromDomain: frozen.fromDomain === '' ? domainOf(first) : frozen.fromDomain,
+      size: frozen.bytes.byteLength,
+      priority: send.priority,
+      createdAt: now,
+      expiresAt: Math.max(now, send.notBeforeAt ?? now) + ttlMs,
+      recipients: frozen.to.length,
+      wire: frozen.wire,
+      ...(send.key === undefined ? {} : { key: send.key }),
+      ...(send.onUncertain === undefined ? {} : { onUncertain: send.onUncertain }),
+      ...(send.meta === undefined ? {} : { meta: JSON.stringify(send.meta) }),
+    }
+  }
+
+  #ttlOf(addresses: readonly string[]): number | undefined {
+    // a message lives as long as its most patient recipient; each delivery has its own end
+    const ttls = addresses.map((a) => this.#book.forDomain(domainOf(a)).ttlMs)
+    return ttls.every((t) => t !== undefined) ? Math.max(...ttls) : undefined
+  }
+
+  #deliveries(frozen: Frozen, message: Message, send: ResolvedSend, now: number): NewDelivery[] {
+    const from = Math.max(now, send.notBeforeAt ?? now)
+    return frozen.to.map((address) => {
+      const domain = domainOf(address)
+      const policy = this.#book.forDomain(domain)
+      return {
+        ticket: message.id,
+        address,
+        domain,
+        lane: policy.lane,
+        sender: message.fromDomain,
+        priority: message.priority,
+        state: 'waiting',
+        attempts: 0,
+        tries: 0,
+        uncounted: 0,
+        uncertain: 0,
+        crashes: 0,
+        dueAt: from,
+        expiresAt: from + (send.ttlMs ?? policy.ttlMs ?? this.#options.ttlMs),
+        createdAt: now,
+      }
+    })
+  }
+
+  /** Lanes learn that a message has several recipients in them before a claim can see it. */
+  #foresee(deliveries: readonly NewDelivery[], now: number): void {
+    if (deliveries.length < 2) return
+    const seen = new Set<string>()
+    for (const { lane, domain } of deliveries) {
+      if (seen.has(lane)) this.#outbox.laneOf(lane, domain, now).several = true
+      seen.add(lane)
+    }
+  }
+
+  #noteAdded(deliveries: readonly NewDelivery[]): void {
+    if (this.#outbox.owner.fence === 0) return // whoever owns the store was sent a notice
+    const now = this.#options.clock.now()
+    const { lanes } = this.#outbox
+    for (const d of deliveries) {
+      lanes.note(
+        lanes.queue(this.#outbox.laneOf(d.lane, d.domain, now), d.sender, d.priority),
+        d.dueAt,
+        1,
+        now,
+      )
+    }
+    this.#outbox.ask()
+  }
+
+  /** The ticket of a key that was used before, when it was for the same recipients. */
+  async #known(key: string, mail: M): Promise<Ticket | undefined> {
+    const stored = await this.#options.store.byKey(key)
+    if (stored === undefined) return undefined
+    const { to } = await envelopeOf(this.#target, mail)
+    const before = new Set(stored.deliveries.map((d) => addressKey(d.address)))
+    const same = to.length === before.size && to.every((address) => before.has(addressKey(address)))
+    if (!same) throw keyConflict(key)
+    return this.#newTicket(stored.message, true)
+  }
+
+  async status(id: string): Promise<MessageStatus | undefined> {
+    await this.#ready()
+    const stored = await this.#options.store.get(id)
+    return stored === undefined ? undefined : toStatus(stored, await statuses(this.#options.store, stored))
+  }
+
+  async ticket(idOrKey: string): Promise<Ticket | undefined> {
+    await this.#ready()
+    const { store } = this.#options
+    const stored = (await store.get(idOrKey)) ?? (await store.byKey(idOrKey))
+    return stored === undefined ? undefined : this.#newTicket(stored.message, false)
+  }
+
+  async list(options: ListOptions = {}): Promise<readonly MessageStatus[]> {
+    await this.#ready()
+    const { store } = this.#options
+    const since = options.settledSince
+    const found = await store.list({
+      limit: options.limit ?? 100,
+      ...(options.state === undefined ? {} : { state: options.state }),
+      ...(since === undefined ? {} : { settledSince: Number(since) }),
+      ...(options.after === undefined ? {} : { after: options.after }),
+    })
+    return Promise.all(found.map(async (stored) => toStatus(stored, await statuses(store, stored))))
+  }
+
+  async lanes(): Promise<readonly LaneStatus[]> {
+    await this.#ready()
+    const now = this.#options.clock.now()
+    const { lanes, egress } = this.#outbox
+    return [egress, ...lanes.senders(), ...lanes.all()].map((gated) => laneStatus(gated, now))
+  }
+
+  async explain(idOrLane: string): Promise<readonly Explanation[] | undefined> {
+    await this.#ready()
+    const now = this.#options.clock.now()
+    const stored = await this.#options.store.get(idOrLane)
+    if (stored !== undefined) return explainMessage(this.#outbox, stored, now)
+    const known =
+      idOrLane === EGRESS || idOrLane.startsWith('@from:') || this.#outbox.lanes.find(idOrLane) !== undefined
+    return known ? [explainLane(this.#outbox, this.#outbox.gated(idOrLane, now), now)] : undefined
+  }
+
+  async hold(
+    lane: string,
+    options: { readonly for?: Duration; readonly reason?: string } = {},
+  ): Promise<void> {
+    await this.#ready()
+    const now = this.#options.clock.now()
+    const until = options.for === undefined ? Number.MAX_SAFE_INTEGER : now + duration(options.for, 'for')
+    const reason = options.reason ?? 'held by the operator'
+    if (this.#outbox.owner.fence > 0) this.#outbox.holdLane(lane, until, reason)
+    else await this.#options.store.notify({ kind: 'hold', lane, until, reason })
+  }
+
+  async release(lane: string): Promise<void> {
+    await this.#ready()
+    if (this.#outbox.owner.fence > 0) this.#outbox.releaseLane(lane)
+    else await this.#options.store.notify({ kind: 'release', lane })
+  }
+
+  async cancel(id: string): Promise<boolean | undefined> {
+    await this.#ready()
+    let ended = 0
+    const now = this.#options.clock.now()
+    const stored = await this.#amend(id, ({ deliveries }) => {
+      const open = deliveries.filter((d) => d.state === 'waiting' || d.state === 'parked')
+      ended = open.length
+      for (const d of open)
+        if (d.state === 'waiting') this.#outbox.lanes.forgetOne(d.lane, d.sender, d.priority)
+      return open.map((d): Delivery => ({ ...d, state: 'failed', reason: 'cancelled', settledAt: now }))
+    })
+    if (stored === undefined) return undefined
+    let flying = 0
+    for (const flight of this.#outbox.flights.values()) {
+      if (flight.claim.message.id !== id) continue
+      flight.cancelled = true
+      flying++
+    }
+    if (flying === 0 && stored.deliveries.some((d) => d.state === 'claimed'))
+      await this.#options.store.notify({ kind: 'cancel', ticket: id })
+    for (const delivery of stored.deliveries) {
+      if (delivery.reason === 'cancelled' && delivery.settledAt === now)
+        this.#outbox.tellFailed({ fence: 0, message: stored.message, deliveries: [] }, delivery)
+    }
+    this.#endedIfSettled(stored)
+    return ended > 0 || flying > 0
+  }
+
+  async retry(id: string): Promise<MessageStatus | undefined> {
+    await this.#ready()
+    const { store } = this.#options
+    const before = await store.get(id)
+    if (before === undefined) return undefined
+    if (before.deliveries.some((d) => d.state === 'failed') && (await store.bytes(id)) === undefined) {
+      throw new SteadymailError('BAD_STATE', `retry('${id}'): its bytes were wiped, send it anew`)
+    }
+    const now = this.#options.clock.now()
+    const reopened = await this.#amend(id, ({ deliveries }) =>
+      deliveries.filter((d) => d.state === 'failed').map((d) => this.#reopened(d, now)),
+    )
+    return this.#reopenedStatus(before, reopened)
+  }
+
+  #reopened(delivery: Delivery, now: number): Delivery {
+    const { reason: _, settledAt: __, ...rest } = delivery
+    const policy = this.#book.forDomain(delivery.domain)
+    return {
+      ...rest,
+      lane: policy.lane,
+      state: 'waiting',
+      attempts: 0,
+      uncounted: 0,
+      uncertain: 0,
+      crashes: 0,
+      dueAt: now,
+      expiresAt: now + (policy.ttlMs ?? this.#options.ttlMs),
+    }
+  }
+
+  async #reopenedStatus(before: Stored, after: Stored | undefined): Promise<MessageStatus | undefined> {
+    if (after === undefined) return undefined
+    const waited = new Set(before.deliveries.filter((d) => d.state === 'waiting').map((d) => d.id))
+    this.#noteAdded(after.deliveries.filter((d) => d.state === 'waiting' && !waited.has(d.id)))
+    this.#endedIfSettled(after)
+    return toStatus(after, await statuses(this.#options.store, after))
+  }
+
+  async resolveUncertain(
+    id: string,
+    decision: UncertainDecision,
+    address?: string,
+  ): Promise<MessageStatus | undefined> {
+    await this.#ready()
+    if (!['deliver', 'accepted', 'failed'].includes(decision)) {
+      throw new SteadymailError(
+        'BAD_OPTION',
+        `resolveUncertain: expected 'deliver', 'accepted' or 'failed', got '${decision}'`,
+      )
+    }
+    const before = await this.#options.store.get(id)
+    if (before === undefined) return undefined
+    const now = this.#options.clock.now()
+    const chosen = (d: Delivery) =>
+      d.state === 'parked' && (address === undefined || addressKey(d.address) === addressKey(address))
+    if (!before.deliveries.some(chosen)) {
+      throw new SteadymailError(
+        'BAD_STATE',
+        `resolveUncertain('${id}'): no recipient${address === undefined ? '' : ` ${address}`} is parked`,
+      )
+    }
+    const after = await this.#amend(id, ({ deliveries }) =>
+      deliveries.filter(chosen).map((d): Delivery => {
+        if (decision === 'deliver') return this.#reopened(d, now)
+        if (decision === 'accepted') return { ...d, state: 'accepted', settledAt: now }
+        return { ...d, state: 'failed', reason: 'uncertain', settledAt: now }
+      }),
+    )
+    return this.#reopenedStatus(before, after)
+  }
+
+  async eraseRecipient(address: string): Promise<number> {
+    await this.#ready()
+    checkAddress(address, 'address')
+    const { store, clock, onSettled } = this.#options
+    const tickets = await store.erase(address, clock.now(), this.#outbox.owner.fence, onSettled !== undefined)
+    for (const ticket of tickets) {
+      for (const flight of this.#outbox.flights.values())
+        if (flight.claim.message.id === ticket) flight.cancelled = true
+      const stored = await store.get(ticket)
+      if (stored !== undefined) this.#endedIfSettled(stored)
+    }
+    return tickets.length
+  }
+
+  async health(): Promise<Health> {
+    await this.#ready()
+    const counts = await this.#options.store.counts()
+    const now = this.#options.clock.now()
+    const { storeFailure, owner, lanes, egress } = this.#outbox
+    const held = (gated: Parameters<typeof laneStatus>[0]) => (laneStatus(gated, now).heldUntil ?? 0) > now
+    const state =
+      this.#closed !== undefined
+        ? 'closed'
+        : storeFailure !== undefined
+          ? 'store-failing'
+          : this.#started === undefined
+            ? 'idle'
+            : owner.fence === 0
+              ? 'standby'
+              : held(egress)
+                ? 'held'
+                : 'ok'
+    return {
+      state,
+      waiting: counts.waiting,
+      inFlight: counts.claimed,
+      parked: counts.parked,
+      accepted: counts.accepted,
+      failed: counts.failed,
+      openBytes: counts.openBytes,
+      heldLanes: [...lanes.all()].filter(held).length,
+      ...(storeFailure === undefined ? {} : { storeError: String(storeFailure.error) }),
+    }
+  }
+
+  async idle(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    await this.#ready()
+    const { store, clock } = this.#options
+    const release = this.#outbox.keepAlive()
+    const over = Promise.race([aborted(options.signal), aborted(this.#closing.signal)])
+    over.catch(() => undefined)
+    try {
+      for (;;) {
+        await Promise.race([this.#intake.onIdle(), over])
+        if (this.#outbox.owner.fence > 0) await Promise.race([this.#outbox.quiet(), over])
+        const { waiting, claimed } = await store.counts()
+        if (waiting + claimed === 0) return
+        // another process delivers, or has just added: looked at again, at leisure
+        await Promise.race([new Promise<void>((resolve) => clock.after(IDLE_POLL_MS, resolve)), over])
+      }
+    } finally {
+      release()
+    }
+  }
+
+  async verify(): Promise<void> {
+    this.#assertOpen()
+    await this.#target.verify()
+  }
+
+  on<N extends EventName>(name: N, listener: Listener<N>): () => void {
+    return this.#events.on(name, listener)
+  }
+
+  transport(): DropInTransport {
+    return dropIn(
+      (mail, options) => this.sendWithRetry(mail as M, options),
+      () => this.verify(),
+    )
+  }
+
+  classifyReply(reply: string | Reply, context: ReplyContext = {}): Verdict {
+    return this.#classify(reply, context)
+  }
+
+  explainPolicy(domain: string): PolicyExplanation {
+    return this.#book.explain(domainOf(`x@${domain}`))
+  }
+
+  close(options: { readonly timeout?: Duration } = {}): Promise<void> {
+    const timeoutMs = duration(options.timeout ?? '20s', 'timeout')
+    this.#closed ??= this.#close(timeoutMs)
+    return this.#closed
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #close(timeoutMs: number): Promise<void> {
+    const outbox = this.#outbox
+    const { store } = this.#options
+    const release = outbox.keepAlive()
+    try {
+      if (this.#opened === undefined) return
+      await this.#started?.catch(() => undefined)
+      await this.#intake.onIdle()
+      outbox.stop()
+      await this.#land(timeoutMs)
+      await outbox.flush().catch(() => undefined)
+      await this.#outcomes.close()
+      if (!store.durable) await this.#sayWhatIsLost()
+      await outbox.owner.giveUp().catch(() => undefined)
+    } finally {
+      outbox.dispose()
+      this.#closing.abort(new SteadymailError('CLOSED', 'the mailer was closed'))
+      this.#reporter.close()
+      release()
+      await this.#target.close()
+      if (this.#opened !== undefined) await store.close()
+    }
+  }
+
+  /** Waits for attempts under way; aborts what is left when the time is up, and waits a moment for that. */
+  async #land(timeoutMs: number): Promise<void> {
+    const { clock } = this.#options
+    const outbox = this.#outbox
+    const within = (ms: number) =>
+      new Promise<void>((resolve) => {
+        if (outbox.flights.size === 0) {
+          resolve()
+          return
+        }
+        const timer = clock.after(ms, resolve)
+        outbox.whenLanded(() => {
+          timer.cancel()
+          resolve()
+        })
+      })
+    await within(timeoutMs)
+    for (const flight of outbox.flights.values()) flight.abort.abort()
+    if (outbox.flights.size > 0) await within(ABORT_MS)
+  }
+
+  async #sayWhatIsLost(): Promise<void> {
+    const { waiting, claimed } = await this.#options.store.counts()
+    if (waiting + claimed > 0) this.#reporter.lost(waiting + claimed)
+  }
+
+  async #begin(): Promise<void> {
+    if (!this.#options.store.durable)
+      this.#reporter.atExit(() => this.#outbox.lanes.waiting + this.#outbox.flights.size)
+    await this.#outbox.begin()
+    this.#outcomes.handle()
+  }
+
+  #open(): Promise<void> {
+    const opened =
+      this.#opened ??
+      this.#options.store.open().catch((error: unknown) => {
+        this.#opened = undefined
+        throw error
+      })
+    this.#opened = opened
+    return opened
+  }
+
+  async #ready(): Promise<void> {
+    this.#assertOpen()
+    await this.#open()
+  }
+
+  #assertOpen(): void {
+    if (this.#closed !== undefined) throw new SteadymailError('CLOSED', 'the mailer is closed')
+  }
+
+  #amend(id: string, change: (stored: Stored) => readonly Delivery[]): Promise<Stored | undefined> {
+    const { store, clock, onSettled } = this.#options
+    const amending = store.amend(id, change, clock.now(), this.#outbox.owner.fence, onSettled !== undefined)
+    clock.working?.(amending)
+    return amending
+  }
+
+  #endedIfSettled(stored: Stored): void {
+    if (stored.settledAt !== undefined) this.#outcomes.ended([stored.message.id])
+    this.#outbox.ask()
+  }
+
+  async #ticketOf(id: string, key: string | undefined, duplicate: boolean): Promise<Ticket> {
+    const stored = await this.#options.store.get(id)
+    if (stored === undefined) throw new SteadymailError('NOT_FOUND', `the message of key '${key}' is gone`)
+    return this.#newTicket(stored.message, duplicate)
+  }
+
+  #newTicket(message: Message, duplicate: boolean): Ticket {
+    const { id, key, messageId } = message
+    return {
+      id,
+      messageId,
+      duplicate,
+      ...(key === undefined ? {} : { key }),
+      status: () => this.status(id),
+      settled: async (options = {}) => {
+        await this.#ready()
+        const release = this.#outbox.keepAlive()
+        try {
+          const settled = this.#outcomes.settled(id, this.#outbox.owner.fence === 0)
+          return await Promise.race([settled, aborted(options.signal), aborted(this.#closing.signal)])
+        } finally {
+          release()
+        }
+      },
+    }
+  }
+}
+
+const IDLE_POLL_MS = 500
+/** After an abort, how long to wait for the transport to let go. */
+const ABORT_MS = 2_000
+
+/** A pool's connections are its slots, where the user stated none. */
+function egressOf({ egress }: ResolvedOptions, target: Target): ResolvedOptions['egress'] {
+  const concurrency = egress.concurrency ?? target.maxConnections ?? egress.limits.concurrency
+  return { ...egress, limits: { ...egress.limits, concurrency } }
+}
+
+function keyConflict(key: string | undefined): SteadymailError {
+  return new SteadymailError('KEY_CONFLICT', `key: '${key}' was used before for other recipients`, {
+    path: 'key',
+  })
+}
+
+function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted !== true) return
+  throw new SteadymailError('ABORTED', 'aborted before the message was stored', { cause: signal.reason })
+}
+
+/** Rejects when the signal aborts; never otherwise. */
+function aborted(signal: AbortSignal | undefined): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal === undefined) return
+    if (signal.aborted) reject(signal.reason)
+    else signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+  })
+}

@@ -1,0 +1,815 @@
+// The loop that delivers: one timer, one transaction a turn.
+//
+// A turn, in prose: what attempts brought since the last one is settled, and for every free slot that a
+// lane may use a claim is made, in the same commit as the tokens it spends. Only then do the attempts of
+// those claims begin. Each attempt's body is gated: at its first read the claim must be durable and the
+// owner lease must stand. When an attempt ends its slot is free, its lane has learned, its result waits
+// for the next turn; nothing new begins while a result cannot be saved.
+//
+//   asleep ──timer, add, arrival──▶ turn ──claims──▶ attempts ──land──▶ turn …
+//      ▲                             │ nothing to do
+//      └─────────────────────────────┘
+//
+// Not here: which lane goes next (lanes.ts), what replies mean (conclude.ts), what start-up and the
+// sweep do (recovery.ts).
+
+import { type AttemptResult, attempt } from './attempt.ts'
+import type { Clock, Timer } from './clock.ts'
+import { type Concluded, conclude, type Lesson } from './conclude.ts'
+import type { Decision } from './core/decide.ts'
+import type { Delivery } from './core/delivery.ts'
+import { SteadymailError } from './core/error.ts'
+import {
+  type Arrival,
+  arrive,
+  depart,
+  holdLane,
+  isQuiet,
+  type LaneEvent,
+  type LaneState,
+  releaseLane,
+  saveLane,
+  speaksOfMessage,
+} from './core/lane.ts'
+import type { OnUncertain } from './core/message.ts'
+import type { PolicyBook } from './core/policy-book.ts'
+import { EGRESS, Egress } from './egress.ts'
+import type { EventMap, Events } from './events.ts'
+import { type Gated, type Lane, Lanes, type Plan } from './lanes.ts'
+import type { ResolvedOptions } from './options.ts'
+import { Ownership } from './owner.ts'
+import type { Claim, Claimed, Settlement, Store, StoredLane, TurnResult } from './stores/store.ts'
+import type { Target } from './transporter.ts'
+
+/** Kept after a claim's attempt timeout before anybody may think it abandoned. */
+const CLAIM_MARGIN_MS = 60_000
+const STORE_RETRY_MS = 1_000
+const STORE_RETRY_MAX_MS = 30_000
+
+/** An attempt under way. */
+export interface Flight {
+  readonly claim: Claim
+  readonly plan: Plan
+  readonly startedAt: number
+  readonly abort: AbortController
+  /** A person asked for its message to end. */
+  cancelled: boolean
+  /** Its time is up and it could not be aborted: the slot is given back, the claim is kept. */
+  overdue: boolean
+  /** Gives back the shared gate's permit. */
+  readonly giveBack: (() => void) | undefined
+}
+
+/** A result that is not saved yet, and what to tell once it is. */
+interface Unsaved {
+  readonly settlement: Settlement
+  readonly tell: (() => void) | undefined
+}
+
+export interface OutboxParts {
+  readonly store: Store
+  readonly target: Target
+  readonly book: PolicyBook
+  readonly options: ResolvedOptions
+  readonly route: 'relay' | 'direct'
+  readonly clock: Clock
+  readonly events: Events
+  readonly ownerId: string
+  /** Told of tickets whose last recipient ended, after that is durable. */
+  readonly onEnded: (tickets: readonly string[]) => void
+}
+
+export class Outbox {
+  readonly lanes: Lanes
+  readonly egress: Egress
+  readonly owner: Ownership
+  readonly flights = new Map<number, Flight>()
+  readonly parts: OutboxParts
+  /** The newest failure of the store, until it works again. */
+  storeFailure: { readonly error: unknown; readonly since: number } | undefined
+  #unsaved: Unsaved[] = []
+  readonly #dirty = new Set<Gated>()
+  /** Batches refused as a whole: the most recipients of that ticket to try together. */
+  readonly #halved = new Map<string, number>()
+  #turning = false
+  #again = false
+  #asked = false
+  #stopped = true
+  #retryMs = STORE_RETRY_MS
+  #retryAt = 0
+  /** The gate's permits: asked for, and granted but not yet used. */
+  #asking = 0
+  #granted: (() => void)[] = []
+  #timer: Timer | undefined
+  #timerAt = Number.POSITIVE_INFINITY
+  /** What else wants the timer, and what it does then. */
+  readonly #chores: { at: () => number; run: () => Promise<void> | void }[] = []
+  #wanted = 0
+  readonly #quieted: (() => void)[] = []
+  readonly #landed: (() => void)[] = []
+
+  constructor(parts: OutboxParts) {
+    const now = parts.clock.now()
+    this.parts = parts
+    this.egress = new Egress(parts.options.egress.limits, now)
+    this.lanes = new Lanes(this.egress)
+    this.owner = new Ownership(parts.store, parts.ownerId, parts.clock)
+  }
+
+  /** Something to be run by the one timer: `at` says when next. */
+  chore(at: () => number, run: () => Promise<void> | void): void {
+    this.#chores.push({ at, run })
+  }
+
+  /** Starts; resolves after the first look at the store. */
+  begin(): Promise<void> {
+    this.#stopped = false
+    return this.#run()
+  }
+
+  /** Resolves when nothing waits, nothing is being sent and nothing is unsaved, as far as this process knows. */
+  quiet(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#quieted.push(resolve)
+      this.#tellQuiet()
+    })
+  }
+
+  #tellQuiet(): void {
+    if (this.flights.size + this.#unsaved.length > 0 || this.lanes.waiting > 0) return
+    for (const resolve of this.#quieted.splice(0)) resolve()
+  }
+
+  /** Calls back when nothing is being sent any more. */
+  whenLanded(callback: () => void): void {
+    this.#landed.push(callback)
+    if (this.flights.size === 0) for (const each of this.#landed.splice(0)) each()
+  }
+
+  /** Claims nothing more; what is under way goes on. */
+  stop(): void {
+    this.#stopped = true
+  }
+
+  get stopped(): boolean {
+    return this.#stopped
+  }
+
+  /** Results that wait to be saved. */
+  get unsaved(): number {
+    return this.#unsaved.length
+  }
+
+  /** Asks for a turn soon; many askers share one. */
+  ask(): void {
+    if (this.#asked) return
+    this.#asked = true
+    this.parts.clock.turn(() => {
+      this.#asked = false
+      void this.#run()
+    })
+  }
+
+  /** Somebody awaits something: the process stays alive until they call what this returns. */
+  keepAlive(): () => void {
+    this.#wanted++
+    this.#arm()
+    let once = true
+    return () => {
+      if (!once) return
+      once = false
+      this.#wanted--
+      this.#arm()
+    }
+  }
+
+  /** Settles without an attempt: recovery, sweep. The next turn writes it. */
+  settle(settlement: Settlement, tell?: () => void): void {
+    this.#unsaved.push({ settlement, tell })
+    this.#noteAgain(settlement.delivery)
+    this.ask()
+  }
+
+  /** Marks a lane's state to be saved. */
+  touch(gated: Gated): void {
+    gated.dirty = true
+    this.#dirty.add(gated)
+    this.ask()
+  }
+
+  /** Turns until every result is saved or the store fails. */
+  async flush(): Promise<void> {
+    while (this.#unsaved.length > 0 || this.#dirty.size > 0) {
+      const before = this.#unsaved.length + this.#dirty.size
+      await this.#run()
+      if (this.#unsaved.length + this.#dirty.size >= before && this.storeFailure !== undefined) return
+      if (this.owner.fence === 0) return
+    }
+  }
+
+  dispose(): void {
+    this.#stopped = true
+    this.#timer?.cancel()
+    this.#timer = undefined
+  }
+
+  async #run(): Promise<void> {
+    if (this.#turning) {
+      this.#again = true
+      return
+    }
+    this.#turning = true
+    try {
+      do {
+        this.#again = false
+        for (const chore of this.#chores) {
+          if (chore.at() <= this.parts.clock.now()) await chore.run()
+        }
+        if (await this.#turn()) this.#again = true
+      } while (this.#again)
+      this.#askGate()
+    } finally {
+      this.#turning = false
+      this.#tellQuiet()
+      this.#arm()
+    }
+  }
+
+  /** One turn; true when another may find more to do. */
+  async #turn(): Promise<boolean> {
+    const { store, clock } = this.parts
+    if (this.owner.fence === 0) return false
+    const now = clock.now()
+    if (now < this.#retryAt) return false
+    const settle = this.#unsaved
+    this.#unsaved = []
+    const undo = new Map<Gated, LaneState>()
+    const plans = this.#mayClaim() ? this.#planAll(now, undo) : []
+    if (settle.length === 0 && plans.length === 0 && this.#dirty.size === 0) return false
+    const dirty = [...this.#dirty]
+    this.#dirty.clear()
+    let result: TurnResult
+    try {
+      const turn = store.turn({
+        owner: this.owner.fence,
+        now,
+        until: now + this.parts.options.attemptTimeoutMs + CLAIM_MARGIN_MS,
+        settle: settle.map((s) => s.settlement),
+        claims: plans.map((p) => ({ ...queueName(p), limit: p.limit, avoid: p.probe ? p.lane.avoid : [] })),
+        lanes: (claimed) => this.#spend(plans, claimed, undo, dirty, now),
+        keepOutcomes: this.parts.options.onSettled !== undefined,
+      })
+      clock.working?.(turn)
+      result = await turn
+    } catch (error) {
+      this.#unsaved = [...settle, ...this.#unsaved]
+      for (const gated of dirty) this.#dirty.add(gated)
+      for (const [gated, state] of undo) gated.state = state
+      for (const plan of plans) {
+        this.lanes.unanswered(plan.queue)
+        this.#unplan(plan, now)
+      }
+      this.#failed(error, now)
+      return false
+    }
+    this.#worked()
+    clock.working?.(result.durable)
+    this.#tellWhenDurable(settle, result)
+    for (let i = 0; i < plans.length; i++) {
+      this.#claimed(plans[i] as Plan, result.claims[i] as Claimed, result.durable, now)
+    }
+    return plans.length > 0
+  }
+
+  #mayClaim(): boolean {
+    return !this.#stopped && this.owner.stands()
+  }
+
+  #planAll(now: number, undo: Map<Gated, LaneState>): Plan[] {
+    const plans: Plan[] = []
+    const gated = this.parts.options.egress.gate !== undefined
+    for (let free = this.egress.free; free > 0; free--) {
+      if (gated && this.#granted.length <= plans.length) break
+      const plan = this.lanes.plan(now, undo)
+      if (plan === undefined) break
+      plans.push(plan)
+    }
+    // a permit that finds nothing to send is given back
+    if (gated) for (const giveBack of this.#granted.splice(plans.length)) giveBack()
+    return plans
+  }
+
+  /** Asks the shared gate for as many permits as there are free slots and ready lanes. */
+  #askGate(): void {
+    const { gate } = this.parts.options.egress
+    if (gate === undefined || !this.#mayClaim()) return
+    const want = Math.min(this.egress.free - this.#granted.length, this.lanes.readyCount) - this.#asking
+    for (let i = 0; i < want; i++) {
+      this.#asking++
+      const over = () => {
+        this.#asking--
+      }
+      const permit = () =>
+        new Promise<void>((giveBack) => {
+          over()
+          this.#granted.push(giveBack)
+          this.ask()
+        })
+      gate.schedule(permit, { priority: this.lanes.highestReady }).catch((error: unknown) => {
+        over()
+        this.#gateFailed(error)
+      })
+    }
+  }
+
+  #gateFailed(error: unknown): void {
+    const now = this.parts.clock.now()
+    if (this.#retryAt > now || this.#stopped) return
+    this.#retryAt = now + STORE_RETRY_MS
+    this.parts.events.emit('trouble', {
+      kind: 'egress',
+      at: now,
+      pattern: `the gate refused: ${error instanceof Error ? error.message : String(error)}`,
+      advice:
+        'Nothing is sent while egress.gate refuses; mail waits in the outbox. Look at the limiter behind it.',
+    })
+  }
+
+  /** Inside the transaction: the true cost of the claims, and the states to save. */
+  #spend(
+    plans: readonly Plan[],
+    claimed: readonly Claimed[],
+    undo: ReadonlyMap<Gated, LaneState>,
+    dirty: readonly Gated[],
+    now: number,
+  ): StoredLane[] {
+    for (const [gated, state] of undo) gated.state = state
+    for (let i = 0; i < plans.length; i++) {
+      const cost = claimed[i]?.claim?.deliveries.length ?? 0
+      if (cost === 0) continue
+      const { lane } = plans[i] as Plan
+      lane.state = depart(lane.state, lane.limits, now, cost)
+      this.egress.state = depart(this.egress.state, this.egress.limits, now, cost)
+    }
+    const save = new Set<Gated>([...dirty, ...undo.keys()])
+    const rows: StoredLane[] = []
+    for (const gated of save) {
+      gated.dirty = false
+      const quiet = gated.inFlight === 0 && isQuiet(gated.state, gated.limits, now)
+      rows.push({ key: gated.key, state: quiet ? undefined : saveLane(gated.state) })
+    }
+    return rows
+  }
+
+  #claimed(plan: Plan, claimed: Claimed, durable: Promise<void>, now: number): void {
+    this.lanes.answered(plan.queue, claimed.claim?.deliveries.length ?? 0, claimed.nextDueAt)
+    if (claimed.claim === undefined) {
+      this.#unplan(plan, now)
+      return
+    }
+    const claim = this.#trim(claimed.claim)
+    this.#launch(plan, claim, durable, now)
+    this.lanes.reschedule(plan.lane, now)
+  }
+
+  /** A batch that was refused as a whole goes in parts: the rest is given back untouched. */
+  #trim(claim: Claim): Claim {
+    const most = this.#halved.get(claim.message.id)
+    if (most === undefined || claim.deliveries.length <= most) return claim
+    for (const delivery of claim.deliveries.slice(most)) {
+      this.settle({ fence: claim.fence, delivery: { ...delivery, state: 'waiting' } })
+    }
+    return { ...claim, deliveries: claim.deliveries.slice(0, most) }
+  }
+
+  #unplan(plan: Plan, now: number): void {
+    this.lanes.release(plan, true)
+    this.lanes.reschedule(plan.lane, now)
+  }
+
+  #launch(plan: Plan, claim: Claim, durable: Promise<void>, now: number): void {
+    const flight: Flight = {
+      claim,
+      plan,
+      startedAt: now,
+      abort: new AbortController(),
+      cancelled: false,
+      overdue: false,
+      giveBack: this.#granted.shift(),
+    }
+    this.flights.set(claim.fence, flight)
+    if (plan.probe) this.parts.events.emit('probing', { lane: plan.lane.key, at: now })
+    if (plan.egressProbe) this.parts.events.emit('probing', { lane: EGRESS, at: now })
+    durable.catch(() => undefined)
+    this.egress.run(() => this.#fly(flight, durable))
+  }
+
+  /** Runs one attempt; resolves when its slot is free. */
+  async #fly(flight: Flight, durable: Promise<void>): Promise<void> {
+    const { store, target, options, clock } = this.parts
+    const { claim, plan } = flight
+    let bytes: Uint8Array | undefined
+    try {
+      bytes = await store.bytes(claim.message.id)
+    } catch (error) {
+      this.#failed(error, clock.now())
+    }
+    if (bytes === undefined) {
+      flight.giveBack?.()
+      this.#return(flight)
+      return
+    }
+    let giveUpSlot: () => void = () => undefined
+    const slot = new Promise<void>((resolve) => {
+      giveUpSlot = () => {
+        flight.giveBack?.()
+        resolve()
+      }
+    })
+    attempt(
+      target,
+      {
+        message: claim.message,
+        bytes,
+        recipients: claim.deliveries.map((d) => d.address),
+        timeoutMs: options.attemptTimeoutMs,
+        signal: flight.abort.signal,
+        gate: async () => {
+          await durable
+          if (!this.owner.stands() || flight.abort.signal.aborted) {
+            throw new SteadymailError('OWNER_LOST', 'this process no longer delivers from this store')
+          }
+        },
+        onOverdue: () => {
+          flight.overdue = true
+          this.lanes.releaseSlot(plan)
+          giveUpSlot()
+          this.ask()
+        },
+        hints: {
+          lane: plan.lane.key,
+          tls: plan.lane.policy.tls,
+          concurrency: plan.lane.limits.concurrency,
+          messagesPerConnection: plan.lane.policy.messagesPerConnection,
+        },
+      },
+      clock,
+    )
+      .then((result) => this.#land(flight, result))
+      .finally(giveUpSlot)
+    await slot
+  }
+
+  /** The attempt never reached the wire: its claim is given back as it was. */
+  #return(flight: Flight): void {
+    const now = this.parts.clock.now()
+    this.#leave(flight)
+    for (const delivery of flight.claim.deliveries) {
+      this.settle({
+        fence: flight.claim.fence,
+        delivery: { ...delivery, state: 'waiting', dueAt: Math.max(delivery.dueAt, now) },
+      })
+    }
+    this.#learn(flight, { kind: 'returned', recipients: flight.claim.deliveries.length }, flight.plan.lane)
+    this.lanes.reschedule(flight.plan.lane, now)
+  }
+
+  #leave(flight: Flight): void {
+    this.flights.delete(flight.claim.fence)
+    this.lanes.release(flight.plan, !flight.overdue)
+    if (this.flights.size === 0) for (const each of this.#landed.splice(0)) each()
+  }
+
+  #land(flight: Flight, result: AttemptResult): void {
+    const { options, clock, book, route, target } = this.parts
+    const uncertain = result.outcomes.some((o) => !o.accepted && o.uncertain)
+    if ((result.gated || result.aborted) && !uncertain && !result.outcomes.some((o) => o.accepted)) {
+      if (result.gated || flight.abort.signal.aborted) {
+        this.#return(flight)
+        return
+      }
+    }
+    const now = clock.now()
+    const { claim, plan } = flight
+    const { lane } = plan
+    this.#leave(flight)
+    const conclusion = conclude(claim, result, {
+      book,
+      route,
+      onUncertain: claim.message.onUncertain ?? (options.onUncertain as OnUncertain),
+      host: target.host,
+      startedAt: flight.startedAt,
+      now,
+      random: clock.random,
+      promotes: (rule) => this.egress.promotes(rule, lane.key, now),
+      ofMessage: (verdict) => speaksOfMessage(lane.state, claim.message.id, verdict),
+      cancelled: flight.cancelled,
+    })
+    if (conclusion.halve === undefined) this.#halved.delete(claim.message.id)
+    else this.#halved.set(claim.message.id, conclusion.halve)
+    this.#learn(flight, conclusion.lane, lane)
+    this.#learn(flight, conclusion.egress, this.egress)
+    const speaksOfSender = conclusion.sender.kind === 'throttle' || conclusion.sender.kind === 'unexplained'
+    if (plan.sender !== undefined || speaksOfSender) {
+      const name = plan.queue.sender
+      this.#learn(flight, conclusion.sender, this.lanes.sender(name, now))
+      this.lanes.rescheduleSender(name, now)
+    }
+    for (const concluded of conclusion.concluded) {
+      this.#unsaved.push({ settlement: concluded.settlement, tell: () => this.#tell(claim, concluded) })
+      this.#noteAgain(concluded.settlement.delivery)
+    }
+    this.lanes.reschedule(lane, now)
+    this.ask()
+  }
+
+  /** A delivery that waits again is known to its queue; the store has it from the next turn on. */
+  #noteAgain(delivery: Delivery): void {
+    if (delivery.state !== 'waiting') return
+    const now = this.parts.clock.now()
+    const lane = this.laneOf(delivery.lane, delivery.domain, now)
+    this.lanes.note(this.lanes.queue(lane, delivery.sender, delivery.priority), delivery.dueAt, 1, now)
+  }
+
+  /** The lane of that key, with the policy of a domain that is in it. */
+  laneOf(key: string, domain: string, now: number): Lane {
+    const known = this.lanes.find(key)
+    if (known !== undefined) return known
+    return this.lanes.lane(key, this.parts.book.forLane(key, domain), now)
+  }
+
+  #learn(flight: Flight, lesson: Lesson, gated: Gated): void {
+    const { clock } = this.parts
+    const now = clock.now()
+    const { plan } = flight
+    const probe =
+      gated === plan.lane ? plan.probe : gated === this.egress ? plan.egressProbe : plan.senderProbe
+    const arrival = {
+      ...lesson,
+      probe,
+      startedAt: flight.startedAt,
+      ticket: flight.claim.message.id,
+      inFlight: gated.inFlight + 1,
+    } as Arrival
+    const { state, events } = arrive(gated.state, gated.limits, now, arrival, clock.random)
+    gated.state = state
+    this.#dirty.add(gated)
+    if (gated === plan.lane) {
+      const refused = lesson.kind === 'throttle' && probe
+      if (refused) plan.lane.avoid = [...plan.lane.avoid.slice(-7), flight.claim.message.id]
+      else if (lesson.kind !== 'returned' && plan.lane.avoid.length > 0) plan.lane.avoid = []
+    }
+    for (const event of events) this.#tellLane(gated, event, now)
+  }
+
+  #tellLane(gated: Gated, event: LaneEvent, at: number): void {
+    const { events } = this.parts
+    const lane = gated.key
+    switch (event.kind) {
+      case 'held': {
+        const { text } = gated.state.hold ?? {}
+        events.emit('held', { lane, at, ...omitKind(event), ...(text === undefined ? {} : { reply: text }) })
+        break
+      }
+      case 'slow-start':
+        events.emit('recovering', { lane, at })
+        break
+      case 'opened':
+        events.emit('opened', { lane, at })
+        break
+      case 'rate':
+        events.emit('adapted', {
+          lane,
+          at,
+          what: 'rate',
+          from: event.from,
+          to: event.to,
+          reason: event.reason,
+        })
+        break
+      case 'concurrency':
+        events.emit('adapted', {
+          lane,
+          at,
+          what: 'concurrency',
+          from: event.from,
+          to: event.to,
+          reason: event.reason,
+        })
+        break
+      case 'trouble': {
+        const kind =
+          gated === this.egress
+            ? event.cause === 'auth-credentials'
+              ? 'login'
+              : 'egress'
+            : lane.startsWith('@from:')
+              ? 'sender'
+              : 'lane'
+        events.emit('trouble', { kind, lane, at, ...omitKind(event) })
+        break
+      }
+      case 'poison':
+        events.emit('trouble', {
+          kind: 'poison',
+          lane,
+          at,
+          pattern: `the message ${event.ticket} is refused while others pass`,
+          advice: 'Look at the message: its content, size or headers are what the reply is about.',
+        })
+        break
+      default:
+        event satisfies never
+    }
+  }
+
+  #tell(claim: Claim, concluded: Concluded): void {
+    const { events } = this.parts
+    const { settlement, decision, outcome, verdict } = concluded
+    const { delivery } = settlement
+    const about = aboutRecipient(claim, delivery)
+    if (!outcome.accepted && outcome.uncertain) events.emit('uncertain', { ...about, reply: outcome.reply })
+    switch (decision.kind) {
+      case 'complete':
+        if (events.heard('accepted')) events.emit('accepted', { ...about, reply: outcome.reply })
+        break
+      case 'retry':
+        if (verdict !== undefined && events.heard('deferred')) {
+          events.emit('deferred', {
+            ...about,
+            reply: outcome.reply,
+            verdict,
+            nextAttemptAt: delivery.dueAt,
+            counted: decision.countsAsAttempt,
+          })
+        }
+        break
+      case 'park':
+        events.emit('parked', { ...about, why: decision.why })
+        break
+      case 'fail':
+        this.tellFailed(claim, delivery)
+        break
+      default:
+        decision satisfies never
+    }
+  }
+
+  /** Holds a lane because a person said so; a lane without mail yet is held too. */
+  holdLane(key: string, until: number, reason: string): void {
+    const now = this.parts.clock.now()
+    const gated = this.gated(key, now)
+    gated.state = holdLane(gated.state, gated.limits, now, until, { reason, by: 'operator' })
+    this.touch(gated)
+    this.#lookAgain(gated, now)
+    this.parts.events.emit('held', { lane: key, at: now, until, level: 0, cause: reason })
+  }
+
+  /** Ends a hold; the lane goes on in slow start. */
+  releaseLane(key: string): void {
+    const now = this.parts.clock.now()
+    const gated = this.gated(key, now)
+    gated.state = releaseLane(gated.state, gated.limits, now)
+    this.touch(gated)
+    this.#lookAgain(gated, now)
+    this.parts.events.emit('recovering', { lane: key, at: now })
+  }
+
+  /** The lane, the egress or the From domain of that key. */
+  gated(key: string, now: number): Gated {
+    if (key === EGRESS) return this.egress
+    if (key.startsWith('@from:')) return this.lanes.sender(key.slice('@from:'.length), now)
+    return this.laneOf(key, key, now)
+  }
+
+  #lookAgain(gated: Gated, now: number): void {
+    if (gated.key.startsWith('@from:')) this.lanes.rescheduleSender(gated.key.slice('@from:'.length), now)
+    else if (gated !== this.egress) this.lanes.reschedule(gated as Lane, now)
+  }
+
+  /** Tells of a claim that was found open after a crash. */
+  tellUncertain(claim: Claim, delivery: Delivery, decision: Decision): void {
+    const about = aboutRecipient(claim, delivery)
+    this.parts.events.emit('uncertain', about)
+    if (decision.kind === 'park') this.parts.events.emit('parked', { ...about, why: decision.why })
+  }
+
+  /** Tells of a failure with its whole history. */
+  tellFailed(claim: Claim, delivery: Delivery): void {
+    const { events, store } = this.parts
+    if (!events.heard('failed')) return
+    const last = delivery.last
+    const tell = (history: EventMap['failed']['history']) =>
+      events.emit('failed', {
+        ...aboutRecipient(claim, delivery),
+        reason: delivery.reason ?? 'rejected',
+        ...(last === undefined ? {} : { reply: last.reply }),
+        ...(last?.verdict === undefined ? {} : { verdict: last.verdict }),
+        history,
+      })
+    const told = store.history(delivery.id).then(tell, () => tell(last === undefined ? [] : [last]))
+    this.parts.clock.working?.(told)
+  }
+
+  #tellWhenDurable(settle: readonly Unsaved[], result: TurnResult): void {
+    if (settle.length === 0) return
+    result.durable.then(
+      () => {
+        const stale = new Set(result.stale)
+        for (let i = 0; i < settle.length; i++) if (!stale.has(i)) settle[i]?.tell?.()
+        if (result.ended.length > 0) this.parts.onEnded(result.ended)
+      },
+      (error) => this.#failed(error, this.parts.clock.now()),
+    )
+  }
+
+  #failed(error: unknown, now: number): void {
+    if (SteadymailError.is(error) && error.code === 'OWNER_LOST') {
+      this.owner.lost()
+      this.parts.events.emit('owner', { owner: false, at: now })
+      return
+    }
+    if (this.storeFailure === undefined) {
+      this.storeFailure = { error, since: now }
+      this.parts.events.emit('trouble', {
+        kind: 'store',
+        at: now,
+        pattern: error instanceof Error ? error.message : String(error),
+        advice:
+          'Results are kept in memory and written when the store works again; nothing new is sent meanwhile.',
+      })
+    }
+    this.#retryAt = now + this.#retryMs
+    this.#retryMs = Math.min(2 * this.#retryMs, STORE_RETRY_MAX_MS)
+  }
+
+  #worked(): void {
+    if (this.storeFailure === undefined) return
+    this.storeFailure = undefined
+    this.#retryMs = STORE_RETRY_MS
+    this.#retryAt = 0
+  }
+
+  /** When there is something to do without anything arriving first. */
+  #nextAt(now: number): number {
+    let at = Number.POSITIVE_INFINITY
+    if (this.owner.fence > 0 && (this.#unsaved.length > 0 || this.#dirty.size > 0))
+      at = Math.max(now, this.#retryAt)
+    if (!this.#stopped && this.owner.fence > 0)
+      at = Math.min(at, Math.max(this.lanes.nextAt(now), this.#retryAt))
+    return at
+  }
+
+  #arm(): void {
+    const { clock } = this.parts
+    const now = clock.now()
+    const work = this.#nextAt(now)
+    let at = work
+    if (!this.#stopped || this.#chores.length > 0)
+      for (const chore of this.#chores) at = Math.min(at, chore.at())
+    // slots are full: the next landing asks for the turn
+    if (work <= now && this.egress.free <= 0) at = Math.max(at, now + 1000)
+    if (at !== this.#timerAt || this.#timer === undefined) {
+      this.#timer?.cancel()
+      this.#timer = undefined
+      this.#timerAt = at
+      if (at !== Number.POSITIVE_INFINITY) {
+        this.#timer = clock.after(Math.max(0, at - now), () => {
+          this.#timer = undefined
+          this.#timerAt = Number.POSITIVE_INFINITY
+          void this.#run()
+        })
+      }
+    }
+    this.#timer?.keep(this.#wanted > 0 || this.flights.size > 0 || work - now <= DUE_SOON_MS)
+  }
+}
+
+/** The process stays alive for what is due within this time. */
+const DUE_SOON_MS = 10_000
+
+function queueName(plan: Plan) {
+  return { lane: plan.lane.key, sender: plan.queue.sender, priority: plan.queue.priority }
+}
+
+function omitKind<E extends { kind: string }>(event: E): Omit<E, 'kind'> {
+  const { kind: _, ...rest } = event
+  return rest
+}
+
+/** What an event says of its message. */
+export function aboutMessage(message: Claim['message']): EventMap['queued'] {
+  return {
+    id: message.id,
+    messageId: message.messageId,
+    recipients: message.recipients,
+    ...(message.key === undefined ? {} : { key: message.key }),
+    ...(message.meta === undefined ? {} : { meta: JSON.parse(message.meta) as unknown }),
+  }
+}
+
+function aboutRecipient(claim: Claim, delivery: Delivery) {
+  const { recipients: _, ...about } = aboutMessage(claim.message)
+  const { address, domain, lane, tries, attempts } = delivery
+  return { ...about, recipient: { address, domain, lane, tries, attempts } }
+}

@@ -1,0 +1,215 @@
+// How outcomes reach the user: `settled()` waits, the `settled` event, and `onSettled`, which is durable:
+// called at least once per message, again after a crash or a rejection, until it resolves.
+
+import type { Clock, Timer } from './clock.ts'
+import type { Events, MessageStatus, Outcome, RecipientStatus } from './events.ts'
+import { aboutMessage } from './outbox.ts'
+import type { Store, Stored } from './stores/store.ts'
+
+const AT_ONCE = 100
+const RETRY_MS = 1_000
+const RETRY_MAX_MS = 300_000
+/** How often a process that does not deliver looks whether what it waits for has ended. */
+const POLL_MS = 1_000
+
+export class Outcomes {
+  readonly #store: Store
+  readonly #clock: Clock
+  readonly #events: Events
+  readonly #handler: ((outcome: Outcome) => unknown) | undefined
+  readonly #waiting = new Map<string, Set<(outcome: Outcome) => void>>()
+  #handling = false
+  #again = false
+  #retryMs = RETRY_MS
+  #timer: Timer | undefined
+  #poll: Timer | undefined
+  #closed = false
+  #handled: Promise<void> = Promise.resolve()
+
+  constructor(
+    store: Store,
+    clock: Clock,
+    events: Events,
+    handler: ((outcome: Outcome) => unknown) | undefined,
+  ) {
+    this.#store = store
+    this.#clock = clock
+    this.#events = events
+    this.#handler = handler
+  }
+
+  /** Messages whose last recipient ended. */
+  ended(tickets: readonly string[]): void {
+    const heard = this.#events.heard('settled')
+    for (const ticket of tickets) {
+      if (!heard && !this.#waiting.has(ticket)) continue
+      const told = this.#tell(ticket).catch(() => undefined)
+      this.#clock.working?.(told)
+    }
+    this.handle()
+  }
+
+  async #tell(ticket: string): Promise<void> {
+    const outcome = await this.outcome(ticket)
+    if (outcome === undefined) return
+    this.#events.emit('settled', outcome)
+    this.#resolve(ticket, outcome)
+  }
+
+  #resolve(ticket: string, outcome: Outcome): void {
+    const waiting = this.#waiting.get(ticket)
+    this.#waiting.delete(ticket)
+    for (const resolve of waiting ?? []) resolve(outcome)
+  }
+
+  async outcome(ticket: string): Promise<Outcome | undefined> {
+    const stored = await this.#store.get(ticket)
+    if (stored?.settledAt === undefined) return undefined
+    return toOutcome(stored, await statuses(this.#store, stored))
+  }
+
+  /** Resolves when the message has ended, at once if it has. */
+  async settled(ticket: string, poll: boolean): Promise<Outcome> {
+    let resolve: (outcome: Outcome) => void = () => undefined
+    const promise = new Promise<Outcome>((r) => {
+      resolve = r
+    })
+    const waiting = this.#waiting.get(ticket) ?? new Set()
+    waiting.add(resolve)
+    this.#waiting.set(ticket, waiting)
+    const known = await this.outcome(ticket)
+    if (known !== undefined) this.#resolve(ticket, known)
+    else if (poll) this.poll()
+    return promise
+  }
+
+  /** Stops waiting on behalf of a caller that gave up. */
+  forget(ticket: string): void {
+    this.#waiting.delete(ticket)
+  }
+
+  /** Looks for outcomes that another process brought about, as long as somebody waits here. */
+  poll(): void {
+    if (this.#poll !== undefined || this.#closed || this.#waiting.size === 0) return
+    this.#poll = this.#clock.after(POLL_MS, () => {
+      this.#poll = undefined
+      void this.#look()
+    })
+  }
+
+  async #look(): Promise<void> {
+    for (const ticket of [...this.#waiting.keys()]) {
+      const outcome = await this.outcome(ticket).catch(() => undefined)
+      if (outcome !== undefined) this.#resolve(ticket, outcome)
+    }
+    this.poll()
+  }
+
+  /** Calls the durable handler for what it has not acknowledged. */
+  handle(): void {
+    if (this.#handler === undefined || this.#closed) return
+    if (this.#handling) {
+      this.#again = true
+      return
+    }
+    this.#handling = true
+    this.#handled = this.#handleAll()
+    this.#clock.working?.(this.#handled)
+  }
+
+  async #handleAll(): Promise<void> {
+    let failed = false
+    try {
+      do {
+        this.#again = false
+        const tickets = await this.#store.outcomes(AT_ONCE)
+        const done: string[] = []
+        for (const ticket of tickets) {
+          if (this.#closed) break
+          if (await this.#handleOne(ticket)) done.push(ticket)
+          else failed = true
+        }
+        if (done.length > 0) await this.#store.acknowledge(done)
+        if (tickets.length === AT_ONCE && done.length > 0) this.#again = true
+      } while (this.#again && !this.#closed && !failed)
+    } catch {
+      failed = true
+    }
+    this.#handling = false
+    if (!failed) {
+      this.#retryMs = RETRY_MS
+      if (this.#again) this.handle()
+      return
+    }
+    if (this.#closed || this.#timer !== undefined) return
+    this.#timer = this.#clock.after(this.#retryMs, () => {
+      this.#timer = undefined
+      this.handle()
+    })
+    this.#timer.keep(false)
+    this.#retryMs = Math.min(2 * this.#retryMs, RETRY_MAX_MS)
+  }
+
+  async #handleOne(ticket: string): Promise<boolean> {
+    const outcome = await this.outcome(ticket)
+    if (outcome === undefined) return true // purged or reopened meanwhile
+    try {
+      await this.#handler?.(outcome)
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  /** Lets the handler that runs now end; starts no other. */
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#timer?.cancel()
+    this.#poll?.cancel()
+    await this.#handled
+  }
+}
+
+/** Where each recipient stands, with its history. */
+export async function statuses(store: Store, stored: Stored): Promise<RecipientStatus[]> {
+  return Promise.all(
+    stored.deliveries.map(async (d) => {
+      const history = d.last === undefined ? [] : await store.history(d.id)
+      return {
+        address: d.address,
+        domain: d.domain,
+        lane: d.lane,
+        state: d.state,
+        attempts: d.attempts,
+        tries: d.tries,
+        uncertain: d.uncertain > 0 || d.crashes > 0,
+        expiresAt: d.expiresAt,
+        history,
+        ...(d.reason === undefined ? {} : { reason: d.reason }),
+        ...(d.state === 'waiting' ? { nextAttemptAt: d.dueAt } : {}),
+        ...(d.settledAt === undefined ? {} : { settledAt: d.settledAt }),
+        ...(d.last === undefined ? {} : { reply: d.last.reply }),
+        ...(d.last?.verdict === undefined ? {} : { verdict: d.last.verdict }),
+      }
+    }),
+  )
+}
+
+export function toStatus(stored: Stored, recipients: readonly RecipientStatus[]): MessageStatus {
+  const { recipients: _, ...about } = aboutMessage(stored.message)
+  const parked = recipients.some((r) => r.state === 'parked')
+  return {
+    ...about,
+    state: stored.settledAt === undefined ? (parked ? 'parked' : 'waiting') : 'settled',
+    recipients,
+    createdAt: stored.message.createdAt,
+    ...(stored.settledAt === undefined ? {} : { settledAt: stored.settledAt }),
+  }
+}
+
+function toOutcome(stored: Stored, recipients: readonly RecipientStatus[]): Outcome {
+  const { recipients: _, ...about } = aboutMessage(stored.message)
+  const accepted = recipients.filter((r) => r.state === 'accepted').length
+  const status = accepted === recipients.length ? 'accepted' : accepted > 0 ? 'partial' : 'failed'
+  return { ...about, status, recipients, settledAt: stored.settledAt ?? 0 }
+}

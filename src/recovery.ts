@@ -1,0 +1,238 @@
+// What start-up and the sweep do: take up what an earlier process left, hear what others added,
+// end what has expired, forget what is old. Everything that changes a delivery goes through outbox.settle.
+
+import { apply } from './core/apply.ts'
+import { afterCrash } from './core/decide.ts'
+import { clampLane, type LaneState, loadLane, releaseLane, viewLane } from './core/lane.ts'
+import { EGRESS } from './egress.ts'
+import type { Outbox } from './outbox.ts'
+import type { Claim, Notice } from './stores/store.ts'
+
+const SWEEP_MS = 30_000
+const NOTICES_MS = 1_000
+const PURGE_MS = 600_000
+const PURGE_AT_ONCE = 1_000
+const EXPIRED_AT_ONCE = 200
+/** How long mail whose time passed while no process ran gets for its one try. */
+const GRACE_MS = 3_600_000
+/** Wall and monotonic clock apart by more than this since the last look: expiry waits until they settle. */
+const CLOCK_DRIFT_MS = 60_000
+
+export class Recovery {
+  readonly #outbox: Outbox
+  #owningSince = 0
+  #ownAt = 0
+  #sweepAt = 0
+  #noticesAt = 0
+  #purgeAt = 0
+  #offset: number | undefined
+  #recovered = false
+
+  constructor(outbox: Outbox) {
+    this.#outbox = outbox
+    outbox.chore(
+      () => this.#outbox.owner.refreshAt || this.#ownAt,
+      () => this.#own(),
+    )
+    outbox.chore(
+      () => (this.#recovered ? Math.min(this.#sweepAt, this.#noticesAt) : Number.POSITIVE_INFINITY),
+      () => this.#look(),
+    )
+  }
+
+  /** Takes or renews the owner lease; a new owner takes up what was left. */
+  async #own(): Promise<void> {
+    const { owner, parts } = this.#outbox
+    const had = owner.fence > 0
+    const now = parts.clock.now()
+    // one that does not own looks again every two seconds, not all at the same moment
+    this.#ownAt = now + (1_500 + Math.floor(parts.clock.random() * 1_000)) * (parts.clock.scale ?? 1)
+    let owns: boolean
+    try {
+      owns = await owner.refresh()
+    } catch {
+      return // a store that fails is told of by the turn; the lease is asked for again
+    }
+    if (owns && !(had && this.#recovered)) {
+      await this.#takeUp()
+      parts.events.emit('owner', { owner: true, at: now })
+    } else if (!owns && had) {
+      this.#recovered = false
+      parts.events.emit('owner', { owner: false, at: now })
+    }
+  }
+
+  /** Lanes, heads, and claims that a process left open when it died. */
+  async #takeUp(): Promise<void> {
+    const outbox = this.#outbox
+    const { store, clock, book } = outbox.parts
+    this.#owningSince = clock.now()
+    const states = new Map<string, LaneState>()
+    for await (const page of store.lanes()) {
+      for (const row of page) {
+        const state = row.state === undefined ? undefined : loadLane(row.state)
+        if (state !== undefined) states.set(row.key, state)
+      }
+    }
+    const now = clock.now()
+    this.#takeUpStates(states, now)
+    for await (const page of store.heads()) {
+      for (const head of page) {
+        const policy = book.forLane(head.lane, head.lane)
+        const stored = states.get(head.lane)
+        states.delete(head.lane)
+        const lane = outbox.lanes.lane(
+          head.lane,
+          policy,
+          now,
+          stored === undefined ? undefined : clampLane(stored, policy.limits, now),
+        )
+        lane.several = true // unknown after a restart: a claim asks for all of a message's recipients
+        const queue = outbox.lanes.queue(lane, head.sender, head.priority)
+        outbox.lanes.note(queue, head.dueAt, head.waiting - queue.waiting, now)
+      }
+    }
+    for (const [key, stored] of states) {
+      if (key.startsWith('@')) continue
+      const policy = book.forLane(key, key)
+      outbox.lanes.lane(key, policy, now, clampLane(stored, policy.limits, now))
+    }
+    for (const claim of await store.openClaims()) {
+      if (!outbox.flights.has(claim.fence)) this.#afterCrash(claim, now)
+    }
+    this.#recovered = true
+    this.#sweepAt = now
+    this.#noticesAt = now
+    this.#purgeAt = now
+    outbox.ask()
+  }
+
+  #takeUpStates(states: ReadonlyMap<string, LaneState>, now: number): void {
+    const outbox = this.#outbox
+    const egress = states.get(EGRESS)
+    if (egress !== undefined) {
+      const state = clampLane(egress, outbox.egress.limits, now)
+      // a restart is often the cure of a refused login: it is tried at once
+      const held = viewLane(state, outbox.egress.limits, now).hold
+      outbox.egress.state =
+        held?.cause === 'auth-credentials' ? releaseLane(state, outbox.egress.limits, now) : state
+    }
+    for (const [key, state] of states) {
+      if (!key.startsWith('@from:')) continue
+      const sender = outbox.lanes.sender(key.slice('@from:'.length), now)
+      sender.state = clampLane(state, sender.limits, now)
+    }
+  }
+
+  #afterCrash(claim: Claim, now: number): void {
+    const outbox = this.#outbox
+    const { options, clock } = outbox.parts
+    for (const delivery of claim.deliveries) {
+      const decision = afterCrash(delivery, {
+        onUncertain: claim.message.onUncertain ?? options.onUncertain,
+        now,
+        random: clock.random,
+      })
+      const after = { ...apply(delivery, decision, undefined, now), crashes: delivery.crashes + 1 }
+      outbox.settle({ fence: claim.fence, delivery: after }, () => {
+        if (decision.kind === 'fail') outbox.tellFailed(claim, after)
+        else outbox.tellUncertain(claim, after, decision)
+      })
+    }
+  }
+
+  async #look(): Promise<void> {
+    const { parts, owner, stopped } = this.#outbox
+    const now = parts.clock.now()
+    if (owner.fence === 0 || stopped) {
+      this.#sweepAt = now + SWEEP_MS
+      this.#noticesAt = now + NOTICES_MS
+      return
+    }
+    try {
+      if (this.#noticesAt <= now) {
+        this.#noticesAt = now + (parts.store.durable ? NOTICES_MS * (parts.clock.scale ?? 1) : SWEEP_MS)
+        for (const notice of await parts.store.notices(owner.fence)) this.#hear(notice, now)
+      }
+      if (this.#sweepAt <= now) {
+        this.#sweepAt = now + SWEEP_MS
+        if (this.#clocksAgree()) await this.#sweep(now)
+        if (this.#purgeAt <= now) await this.#purge(now)
+      }
+    } catch {
+      // a store that fails is told of by the turn; the sweep comes again
+    }
+  }
+
+  /** What another process did to the store. */
+  #hear(notice: Notice, now: number): void {
+    const outbox = this.#outbox
+    switch (notice.kind) {
+      case 'due': {
+        const lane = outbox.laneOf(notice.lane, notice.lane, now)
+        if (notice.count > 1) lane.several = true
+        outbox.lanes.note(
+          outbox.lanes.queue(lane, notice.sender, notice.priority),
+          notice.dueAt,
+          notice.count,
+          now,
+        )
+        break
+      }
+      case 'hold':
+        outbox.holdLane(notice.lane, notice.until, notice.reason)
+        break
+      case 'release':
+        outbox.releaseLane(notice.lane)
+        break
+      case 'cancel':
+        for (const flight of outbox.flights.values()) {
+          if (flight.claim.message.id === notice.ticket) flight.cancelled = true
+        }
+        break
+      default:
+        notice satisfies never
+    }
+  }
+
+  /** Whether the wall clock ran with the monotonic one since the last look. */
+  #clocksAgree(): boolean {
+    const { clock } = this.#outbox.parts
+    const offset = clock.now() - clock.monotonic()
+    const agree = this.#offset === undefined || Math.abs(offset - this.#offset) <= CLOCK_DRIFT_MS
+    this.#offset = offset
+    return agree
+  }
+
+  /** Ends what has expired; what was never tried because no process ran gets its one try. */
+  async #sweep(now: number): Promise<void> {
+    const outbox = this.#outbox
+    const { store, options } = outbox.parts
+    const until = now + options.attemptTimeoutMs
+    const claims = await store.claimExpired(outbox.owner.fence, now, until, EXPIRED_AT_ONCE)
+    for (const claim of claims) {
+      for (const delivery of claim.deliveries) {
+        outbox.lanes.forgetOne(delivery.lane, delivery.sender, delivery.priority)
+        const neverTried = delivery.tries === 0 && delivery.expiresAt < this.#owningSince
+        if (neverTried) {
+          const after = { ...delivery, state: 'waiting' as const, dueAt: now, expiresAt: now + GRACE_MS }
+          outbox.settle({ fence: claim.fence, delivery: after })
+          continue
+        }
+        const after = apply(delivery, { kind: 'fail', reason: 'expired' }, undefined, now)
+        outbox.settle({ fence: claim.fence, delivery: after }, () => outbox.tellFailed(claim, after))
+      }
+    }
+    if (claims.length === EXPIRED_AT_ONCE) this.#sweepAt = now
+  }
+
+  async #purge(now: number): Promise<void> {
+    const { store, options } = this.#outbox.parts
+    const { acceptedMs, failedMs, keysMs } = options.retention
+    const gone = await store.purge(
+      { settledBefore: now - acceptedMs, failedBefore: now - failedMs, keysBefore: now - keysMs },
+      PURGE_AT_ONCE,
+    )
+    this.#purgeAt = gone >= PURGE_AT_ONCE ? now + SWEEP_MS : now + PURGE_MS
+  }
+}

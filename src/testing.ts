@@ -1,0 +1,42 @@
+// For tests: of steadymail itself, of your policies, of your store.
+
+// time that moves when told, or faster
+export type { Clock, Timer } from './clock.ts'
+export { type ManualClock, manualClock } from './testing/manual-clock.ts'
+export { scaledClock } from './testing/scaled-clock.ts'
+export {
+  type ScriptedTransport,
+  type ScriptedTransportOptions,
+  scriptedTransport,
+} from './testing/scripted-transport.ts'
+// servers and transports that say what you want
+export {
+  during,
+  type GreylistOptions,
+  greylist,
+  maxConnections,
+  maxMessagesPerConnection,
+  maxRecipients,
+  type RateLimitOptions,
+  rateLimit,
+  recipients,
+  type SmtpAnswer,
+  type SmtpCounts,
+  type SmtpEvent,
+  type SmtpLogLine,
+  type SmtpMessage,
+  type SmtpPhase,
+  type SmtpScript,
+  type SmtpScriptFunction,
+  type SmtpScriptRule,
+  type SmtpServer,
+  type SmtpServerOptions,
+  type SmtpSession,
+  smtpServer,
+  type TestCertificate,
+  type TestCertificateOptions,
+  testCertificate,
+} from './testing/smtp-server.ts'
+
+// the suite every store passes
+export { type StoreSubject, sampleMessage, storeContract, type TestRunner } from './testing/store-contract.ts'

@@ -1,0 +1,94 @@
+// The file itself, before SQLite sees it: where it may be, that only its owner can read it, and the settings
+// under which it is opened.
+
+import { closeSync, openSync, statfsSync, statSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { badOption, SteadymailError } from '../../core/error.ts'
+import type { SqliteConnection, SqliteDriver } from './driver.ts'
+import { storeFailed } from './errors.ts'
+import { migrate } from './schema.ts'
+
+/** `statfs` types whose locks SQLite cannot trust (sqlite.org/faq.html#q5): NFS, SMB 1 to 3, AFS, Ceph. */
+const NETWORK = new Map([
+  [0x6969, 'NFS'],
+  [0x517b, 'SMB'],
+  [0xff534d42, 'SMB'],
+  [0xfe534d42, 'SMB'],
+  [0x5346414f, 'AFS'],
+  [0x00c36400, 'Ceph'],
+])
+
+/** The absolute path of a database file; refuses what SQLite would take for something else. */
+export function databasePath(file: string): string {
+  if (typeof file !== 'string' || file === '') throw badOption('sqliteStore(file)', 'a file name', file)
+  if (file === ':memory:')
+    throw badOption('sqliteStore(file)', 'a file name (memoryStore() keeps mail in memory)', file)
+  if (/^file:/i.test(file)) throw badOption('sqliteStore(file)', 'a file name, not a URI', file)
+  if (file.includes('\0')) throw badOption('sqliteStore(file)', 'a file name without NUL', file)
+  return resolve(file)
+}
+
+/** Makes the file, readable by its owner only, when it is not there yet. The -wal and -shm beside it get its mode. */
+export function prepareFile(file: string): void {
+  const folder = dirname(file)
+  const network = NETWORK.get(folderType(file, folder) >>> 0)
+  if (network)
+    throw new SteadymailError('STORE_FAILED', `${file}: on ${network}; SQLite's locks need a local disk`)
+  if (statSync(file, { throwIfNoEntry: false })?.isDirectory())
+    throw new SteadymailError('STORE_FAILED', `${file}: a folder, not a file`)
+  try {
+    // 'wx' only ever opens a file that it made: to open and close an existing one would drop the POSIX locks
+    // that another store of this process holds on it
+    closeSync(openSync(file, 'wx', 0o600))
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code
+    if (code !== 'EEXIST') throw storeFailed(file, error)
+  }
+}
+
+function folderType(file: string, folder: string): number {
+  try {
+    return statfsSync(folder).type
+  } catch (error) {
+    throw new SteadymailError('STORE_FAILED', `${file}: its folder cannot be read`, { cause: error })
+  }
+}
+
+/** How long SQLite itself waits, and the event loop with it, for another process's commit. */
+const BUSY_MS = 3
+
+/** Opens the file, brings it to this version and sets how it is written. */
+export function openDatabase(file: string, driver: SqliteDriver): SqliteConnection {
+  let db: SqliteConnection | undefined
+  try {
+    db = new driver(file)
+    db.exec('PRAGMA busy_timeout = 2000') // opening may wait: others recover or migrate
+    // both only take effect before the first table
+    db.exec('PRAGMA page_size = 4096')
+    db.exec('PRAGMA auto_vacuum = INCREMENTAL')
+    const { journal_mode } = db.prepare('PRAGMA journal_mode = WAL').get() as { journal_mode: string }
+    if (journal_mode !== 'wal')
+      throw new SteadymailError(
+        'STORE_FAILED',
+        `${file}: cannot use a write-ahead log here (${journal_mode})`,
+      )
+    migrate(db, file)
+    db.exec('PRAGMA synchronous = NORMAL') // durable.ts does the rest
+    db.exec('PRAGMA checkpoint_fullfsync = ON') // macOS only
+    db.exec('PRAGMA wal_autocheckpoint = 0') // upkeep.ts chooses the moment
+    db.exec(`PRAGMA journal_size_limit = ${64 << 20}`)
+    db.exec('PRAGMA cache_size = -32000')
+    db.exec('PRAGMA temp_store = MEMORY')
+    // the first write finds a read-only file now rather than with the first mail
+    db.exec('BEGIN IMMEDIATE; UPDATE ledger SET id = 1; COMMIT')
+    db.exec(`PRAGMA busy_timeout = ${BUSY_MS}`)
+    return db
+  } catch (error) {
+    try {
+      db?.close()
+    } catch {
+      // the first failure says more
+    }
+    throw storeFailed(file, error)
+  }
+}

@@ -1,0 +1,395 @@
+// The durable store: one SQLite file that survives kills and power cuts, shared by the processes of one machine.
+// This file puts the parts together; each promise is kept in a file of its own:
+//   file (where, mode 0600)   schema (tables, upgrades)   commits (one transaction per turn)   durable (fsync)
+//   deliveries (add, claim, settle)   reads   retention (purge, erase)   upkeep (checkpoints, shrinking)
+
+import { type Clock, systemClock } from '../../clock.ts'
+import type { AttemptRecord } from '../../core/delivery.ts'
+import { badOption, SteadymailError } from '../../core/error.ts'
+import { isFinal } from '../rules.ts'
+import type {
+  Added,
+  Amendment,
+  Claim,
+  Counts,
+  ListFilter,
+  NewMessage,
+  Notice,
+  QueueHead,
+  Room,
+  Store,
+  Stored,
+  StoredLane,
+  Turn,
+  TurnResult,
+} from '../store.ts'
+import { BytesCache } from './cache.ts'
+import { Commits, type Transaction } from './commits.ts'
+import { Deliveries, demandOwner } from './deliveries.ts'
+import { findDriver, type SqliteConnection, type SqliteDriver, type SqliteStatement } from './driver.ts'
+import { WalSync } from './durable.ts'
+import { storeFailed } from './errors.ts'
+import { databasePath, openDatabase, prepareFile } from './file.ts'
+import { Reads } from './reads.ts'
+import { type PurgeBefore, Retention } from './retention.ts'
+import { Upkeep } from './upkeep.ts'
+
+export interface SqliteOptions {
+  /** `Database` of better-sqlite3 or `DatabaseSync` of node:sqlite. @default what this Node has, else better-sqlite3 */
+  readonly driver?: SqliteDriver
+  /** How long a write waits for another process's lock before it fails, ms; the event loop runs on. @default 5000 */
+  readonly lockWaitMs?: number
+  /** For tests. @default the machine's */
+  readonly clock?: Clock
+}
+
+const OPTIONS: readonly string[] = ['driver', 'lockWaitMs', 'clock'] satisfies (keyof SqliteOptions)[]
+
+/**
+ * A store in a file. Made readable by its owner only; opened when the mailer starts.
+ * A mail is stored when an fsync has confirmed it. Several processes of one machine may use the file.
+ * @throws {SteadymailError} `BAD_OPTION` here; on opening `STORE_DRIVER`, `STORE_SCHEMA`, `STORE_FAILED`
+ */
+export function sqliteStore(file: string, options: SqliteOptions = {}): Store {
+  const path = databasePath(file)
+  for (const name of Object.keys(options))
+    if (!OPTIONS.includes(name)) throw badOption(`sqliteStore.${name}`, `one of ${OPTIONS.join(', ')}`, name)
+  const { driver, lockWaitMs = 5000, clock = systemClock } = options
+  if (driver !== undefined && typeof driver !== 'function')
+    throw badOption('sqliteStore.driver', 'a class that opens a file, as better-sqlite3 exports', driver)
+  if (!Number.isFinite(lockWaitMs) || lockWaitMs < 0)
+    throw badOption('sqliteStore.lockWaitMs', 'milliseconds, 0 or more', lockWaitMs)
+  return new SqliteStore(path, driver, lockWaitMs, clock)
+}
+
+/** What exists while the file is open. */
+interface Opened {
+  readonly db: SqliteConnection
+  readonly sync: WalSync
+  readonly commits: Commits
+  readonly deliveries: Deliveries
+  readonly reads: Reads
+  readonly retention: Retention
+  readonly upkeep: Upkeep
+  readonly dataVersion: SqliteStatement
+  readonly saveLane: SqliteStatement
+  readonly dropLane: SqliteStatement
+  readonly acknowledge: SqliteStatement
+}
+
+class SqliteStore implements Store {
+  readonly name = 'sqlite'
+  readonly durable = true
+  readonly #file: string
+  readonly #driver: SqliteDriver | undefined
+  readonly #lockWaitMs: number
+  readonly #clock: Clock
+  readonly #cache = new BytesCache()
+  #opened: Opened | undefined
+  #opens = 0
+  /** Of `PRAGMA data_version` at the last look for notices; it moves with commits of other connections only. */
+  #noticedVersion = -1
+  #noticedHere = true
+
+  constructor(file: string, driver: SqliteDriver | undefined, lockWaitMs: number, clock: Clock) {
+    this.#file = file
+    this.#driver = driver
+    this.#lockWaitMs = lockWaitMs
+    this.#clock = clock
+  }
+
+  async open(): Promise<void> {
+    if (!this.#opened) {
+      prepareFile(this.#file)
+      const db = openDatabase(this.#file, this.#driver ?? findDriver())
+      try {
+        this.#opened = this.#assemble(db)
+      } catch (error) {
+        db.close()
+        throw storeFailed(this.#file, error)
+      }
+    }
+    this.#opens++
+  }
+
+  #assemble(db: SqliteConnection): Opened {
+    const sync = new WalSync(this.#file, this.#clock)
+    const commits = new Commits(this.#file, db, sync, this.#clock, this.#lockWaitMs)
+    const deliveries = new Deliveries(db)
+    const upkeep = new Upkeep(db, this.#clock)
+    commits.onCommit = (pages) => upkeep.wrote(pages)
+    commits.onRollback = () => deliveries.forgetFlights()
+    sync.onSynced = () => upkeep.quiet()
+    return {
+      db,
+      sync,
+      commits,
+      deliveries,
+      reads: new Reads(db, this.#clock),
+      retention: new Retention(db, commits, deliveries, this.#clock),
+      upkeep,
+      dataVersion: db.prepare('PRAGMA data_version'),
+      saveLane: db.prepare(
+        'INSERT INTO lane (key, state) VALUES (?, ?) ON CONFLICT DO UPDATE SET state = excluded.state',
+      ),
+      dropLane: db.prepare('DELETE FROM lane WHERE key = ?'),
+      acknowledge: db.prepare('UPDATE message SET outcome = 0 WHERE ticket = ? AND outcome = 1'),
+    }
+  }
+
+  async close(): Promise<void> {
+    if (!this.#opened || --this.#opens > 0) return
+    const { commits, sync, upkeep, db } = this.#opened
+    await commits.settled()
+    this.#opened = undefined
+    await sync.close()
+    upkeep.close()
+    db.close()
+    this.#cache.clear()
+  }
+
+  get #open(): Opened {
+    if (!this.#opened) throw new SteadymailError('CLOSED', `${this.#file}: the store is not open`)
+    return this.#opened
+  }
+
+  /** Reads, with what SQLite throws as an error of ours. */
+  async #read<T>(body: (reads: Reads) => T | Promise<T>): Promise<T> {
+    try {
+      return await body(this.#open.reads)
+    } catch (error) {
+      throw storeFailed(this.#file, error)
+    }
+  }
+
+  async own(owner: string, now: number, until: number): Promise<number | undefined> {
+    const { commits, db } = this.#open
+    const { value } = await commits.write((tx) => {
+      const { ledger } = tx
+      if (ledger.owner !== null && ledger.owner !== owner && ledger.owner_until > now) return undefined
+      ledger.owner = owner
+      ledger.owner_until = until
+      ledger.owner_fence++
+      db.exec('DELETE FROM due_notice') // the new owner reads the heads
+      tx.pages += 2
+      return ledger.owner_fence
+    })
+    return value
+  }
+
+  async renew(fence: number, until: number): Promise<boolean> {
+    const { value } = await this.#open.commits.write((tx) => {
+      if (!isOwner(tx, fence)) return false
+      tx.ledger.owner_until = until
+      tx.pages++
+      return true
+    })
+    return value
+  }
+
+  async disown(fence: number): Promise<void> {
+    await this.#open.commits.write((tx) => {
+      if (!isOwner(tx, fence)) return
+      tx.ledger.owner = null
+      tx.pages++
+    })
+  }
+
+  async add(added: NewMessage, room: Room | undefined, owner: number): Promise<Added> {
+    const { commits, deliveries } = this.#open
+    const { id } = added.message
+    const answer = await commits.join((tx) => {
+      const stored = deliveries.add(tx, added, room, owner)
+      if (tx.ledger.owner_fence !== owner) this.#noticedHere = true
+      // an attempt may want them before the disk has confirmed them; after a rollback nobody asks for them
+      if (stored.kind === 'added') this.#cache.put(id, added.bytes)
+      return stored
+    })
+    return answer
+  }
+
+  async turn(turn: Turn): Promise<TurnResult> {
+    const { commits, deliveries } = this.#open
+    const { value, durable } = await commits.write((tx) => {
+      demandOwner(tx.ledger, turn.owner)
+      const stale: number[] = []
+      const ended: string[] = []
+      turn.settle.forEach((settlement, at) => {
+        const became = deliveries.settle(tx, settlement, turn)
+        if (became === 'stale') stale.push(at)
+        else if (became === 'ended') ended.push(settlement.delivery.ticket)
+      })
+      const claims = turn.claims.map((request) => deliveries.claim(tx, request, turn.now))
+      this.#saveLanes(tx, turn.lanes(claims))
+      return { claims, stale, ended }
+    })
+    for (const ticket of value.ended) this.#cache.drop(ticket)
+    return { ...value, durable }
+  }
+
+  #saveLanes(tx: Transaction, lanes: readonly StoredLane[]): void {
+    const { saveLane, dropLane } = this.#open
+    for (const { key, state } of lanes) {
+      if (state === undefined) dropLane.run(key)
+      else saveLane.run(key, state)
+      tx.pages++
+    }
+  }
+
+  async bytes(ticket: string): Promise<Uint8Array | undefined> {
+    return this.#cache.get(ticket) ?? this.#read((reads) => reads.bytes(ticket))
+  }
+
+  heads(): AsyncIterable<readonly QueueHead[]> {
+    return this.#open.reads.heads()
+  }
+
+  lanes(): AsyncIterable<readonly StoredLane[]> {
+    return this.#open.reads.lanes()
+  }
+
+  openClaims(): Promise<readonly Claim[]> {
+    return this.#read((reads) => reads.openClaims())
+  }
+
+  async claimExpired(owner: number, now: number, _until: number, limit: number): Promise<readonly Claim[]> {
+    const { commits, deliveries } = this.#open
+    const { value } = await commits.write((tx) => {
+      demandOwner(tx.ledger, owner)
+      return deliveries.claimExpired(tx, now, limit)
+    })
+    return value
+  }
+
+  async notices(owner: number): Promise<readonly Notice[]> {
+    const { commits, db, dataVersion } = this.#open
+    const { data_version: version } = dataVersion.get() as { data_version: number }
+    if (version === this.#noticedVersion && !this.#noticedHere) return []
+    const { value } = await commits.write((tx) => {
+      if (!isOwner(tx, owner)) return undefined
+      const due = db.prepare('SELECT * FROM due_notice').all() as DueRow[]
+      const rest = db.prepare('SELECT body FROM notice ORDER BY id').all() as { body: string }[]
+      if (due.length > 0) db.exec('DELETE FROM due_notice')
+      if (rest.length > 0) db.exec('DELETE FROM notice')
+      if (due.length + rest.length > 0) tx.pages += 2
+      return [...due.map(toNotice), ...rest.map(({ body }) => JSON.parse(body) as Notice)]
+    })
+    if (!value) return []
+    this.#noticedVersion = version
+    this.#noticedHere = false
+    return value
+  }
+
+  async notify(notice: Notice): Promise<void> {
+    const { commits, deliveries, db } = this.#open
+    await commits.writeDurably((tx) => {
+      this.#noticedHere = true
+      tx.pages++
+      if (notice.kind === 'due') deliveries.noticeDue(tx, notice, notice.count)
+      else db.prepare('INSERT INTO notice (body) VALUES (?)').run(JSON.stringify(notice))
+    })
+  }
+
+  get(ticket: string): Promise<Stored | undefined> {
+    return this.#read((reads) => reads.find(ticket)?.stored)
+  }
+
+  byKey(key: string): Promise<Stored | undefined> {
+    return this.#read((reads) => {
+      const ticket = reads.ticketOf(key)
+      return ticket === undefined ? undefined : reads.find(ticket)?.stored
+    })
+  }
+
+  history(deliveryId: number): Promise<readonly AttemptRecord[]> {
+    return this.#read((reads) => reads.history(deliveryId))
+  }
+
+  list(filter: ListFilter): Promise<readonly Stored[]> {
+    return this.#read((reads) => reads.list(filter))
+  }
+
+  counts(): Promise<Counts> {
+    return this.#read((reads) => reads.counts())
+  }
+
+  async amend(
+    ticket: string,
+    change: Amendment,
+    now: number,
+    owner: number,
+    keepOutcomes: boolean,
+  ): Promise<Stored | undefined> {
+    const { commits, deliveries, reads } = this.#open
+    const amended = await commits.writeDurably((tx) => {
+      const found = reads.find(ticket)
+      if (!found) return undefined
+      const free = new Map(
+        found.stored.deliveries.filter(({ state }) => state !== 'claimed').map((one) => [one.id, one]),
+      )
+      const written = change({ ...found.stored, deliveries: [...free.values()] }).filter(({ id }) =>
+        free.has(id),
+      )
+      for (const next of written) {
+        const before = free.get(next.id)
+        if (before) deliveries.put(tx, before, next, found.id, { now, owner, keepOutcomes })
+        if (!isFinal(next.state)) this.#noticedHere = true
+      }
+      const after = reads.find(ticket)?.stored
+      return (
+        after && {
+          ...after,
+          deliveries: after.deliveries.filter(({ id }) => written.some((one) => one.id === id)),
+        }
+      )
+    })
+    if (amended?.settledAt !== undefined) this.#cache.drop(ticket)
+    return amended
+  }
+
+  outcomes(limit: number): Promise<readonly string[]> {
+    return this.#read((reads) => reads.outcomes(limit))
+  }
+
+  async acknowledge(tickets: readonly string[]): Promise<void> {
+    const { commits, acknowledge } = this.#open
+    await commits.write((tx) => {
+      for (const ticket of tickets) tx.pages += Number(acknowledge.run(ticket).changes)
+    })
+  }
+
+  async purge(before: PurgeBefore, limit: number): Promise<number> {
+    const { commits, retention, upkeep } = this.#open
+    const { value } = await commits.write((tx) => retention.purge(tx, before, limit))
+    upkeep.shrink()
+    return value
+  }
+
+  async erase(
+    address: string,
+    now: number,
+    owner: number,
+    keepOutcomes: boolean,
+  ): Promise<readonly string[]> {
+    const { retention } = this.#open
+    const tickets = await retention.erase(address, { now, owner, keepOutcomes })
+    for (const ticket of tickets) this.#cache.drop(ticket)
+    return tickets
+  }
+}
+
+interface DueRow {
+  readonly lane: string
+  readonly sender: string
+  readonly priority: 0 | 1 | 2
+  readonly due_at: number
+  readonly count: number
+}
+
+function toNotice({ lane, sender, priority, due_at, count }: DueRow): Notice {
+  return { kind: 'due', lane, sender, priority, dueAt: due_at, count }
+}
+
+function isOwner({ ledger }: Transaction, fence: number): boolean {
+  return ledger.owner !== null && ledger.owner_fence === fence
+}

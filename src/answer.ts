@@ -4,6 +4,7 @@
 // Not here: the try itself (attempt.ts), or what a reply means (core/classify).
 
 import { addressKey } from './address.ts'
+import { parseReply } from './core/classify/parse.ts'
 import type { Phase, Reply } from './core/reply.ts'
 import type { Target } from './transporter.ts'
 
@@ -31,7 +32,8 @@ export interface EnvelopeInUse {
   readonly accepted?: unknown
   readonly rejected?: unknown
   readonly rejectedErrors?: unknown
-  readonly rcptQueue?: unknown
+  /** nodemailer 10 pipelines: the refusal of MAIL waits here for the replies to what was sent along. */
+  readonly mailError?: unknown
 }
 
 /** How far a try had come. */
@@ -40,6 +42,8 @@ export interface Progress {
   readonly host: string | undefined
   /** The last one lent; none while there was no usable connection. */
   readonly envelope: EnvelopeInUse | undefined
+  /** Replies that came, but that nodemailer did not come to; only a pool lets us see them. */
+  readonly unread: readonly string[]
   /** Whether the connection had carried a message before. */
   readonly reused: boolean
   /** Whether the body was asked for. */
@@ -103,7 +107,10 @@ function elsewise({ failure, info, target }: Given): RecipientOutcome {
 function fromNodemailer(given: Given): readonly RecipientOutcome[] {
   const { recipients, info, error, envelope, target } = given
   const refusals = listOf(error, 'rejectedErrors') ?? listOf(info, 'rejectedErrors')
-  const errors = refusals ?? (given.failure ? listOf(envelope, 'rejectedErrors') : undefined) ?? []
+  // after a refused MAIL, the replies to its pipelined RCPTs only repeat that there was no MAIL
+  const noted =
+    given.failure && given.failure.reply.phase !== 'mail' ? listOf(envelope, 'rejectedErrors') : []
+  const errors = refusals ?? noted ?? []
   const rejected = given.failure ? [] : (listOf(info, 'rejected') ?? [])
   const common = elsewise(given)
   if (errors.length === 0 && rejected.length === 0) return recipients.map(() => common)
@@ -123,7 +130,7 @@ function fromNodemailer(given: Given): readonly RecipientOutcome[] {
 
 function acceptedReply(info: unknown, target: Target): Reply {
   const text = isRecord(info) && typeof info.response === 'string' ? info.response : ''
-  return { ...parse(text), phase: 'dot', ...hostOf(target) }
+  return { ...parse(text, 'dot'), ...hostOf(target) }
 }
 
 function hostOf({ host }: { readonly host: string | undefined }): Pick<Reply, 'host'> {
@@ -144,23 +151,35 @@ export function failureOf(error: unknown, progress: Progress): Failure {
 }
 
 /**
- * nodemailer 7 to 9 go on after a 421 to one recipient, and then report only that the connection was lost.
+ * What the server had said before the connection was lost, where nodemailer reports only the loss: 7 to 9 go
+ * on after a 421 to one recipient, and 10 forgets replies that it had not come to when the connection closed.
  */
-function lastWord({ envelope, handedOver }: Progress): Reply | undefined {
+function lastWord({ envelope, handedOver, unread }: Progress): Reply | undefined {
   if (handedOver) return undefined
-  const last = listOf(envelope, 'rejectedErrors')?.findLast(
+  if (isRecord(envelope?.mailError)) return replyIn(envelope.mailError, 'mail')
+  const last = unread.at(-1)
+  if (last !== undefined && /^[45]\d\d[ -]/.test(last)) {
+    const answered = unread.length + answeredIn(envelope)
+    return parse(last, answered > (envelope?.to.length ?? 0) ? 'data' : 'rcpt')
+  }
+  const refused = listOf(envelope, 'rejectedErrors')?.findLast(
     (one) => isRecord(one) && one.responseCode === 421,
   )
-  return isRecord(last) ? replyIn(last, 'rcpt') : undefined
+  return isRecord(refused) ? replyIn(refused, 'rcpt') : undefined
+}
+
+/** How many recipients have been answered. */
+function answeredIn(envelope: EnvelopeInUse | undefined): number {
+  return (listOf(envelope, 'accepted')?.length ?? 0) + (listOf(envelope, 'rejected')?.length ?? 0)
 }
 
 function replyIn(error: Fields, phase: Phase): Reply {
   const response = typeof error.response === 'string' ? error.response : ''
-  const parsed = parse(response)
-  if (parsed.code !== undefined && parsed.code >= 400) return { ...parsed, phase }
+  const parsed = parse(response, phase)
+  if (parsed.code !== undefined && parsed.code >= 400) return parsed
   const text = typeof error.message === 'string' ? error.message : response
   const code = error.responseCode
-  if (typeof code === 'number' && code >= 400 && code < 600) return { ...parse(text), text, phase, code }
+  if (typeof code === 'number' && code >= 400 && code < 600) return { text, phase, code }
   return { text, phase, errno: errnoOf(error, text) }
 }
 
@@ -181,7 +200,7 @@ function phaseReached({ envelope, reused, read, handedOver, kind }: Progress, sp
   if (handedOver) return 'dot'
   if (read) return 'data'
   if (!envelope) return kind === 'plugin' ? 'unknown' : 'greeting'
-  const answered = (listOf(envelope, 'accepted')?.length ?? 0) + (listOf(envelope, 'rejected')?.length ?? 0)
+  const answered = answeredIn(envelope)
   if (answered === envelope.to.length) return 'data'
   if (answered > 0) return 'rcpt'
   // nothing heard since MAIL: a connection that had been waiting was most likely gone before
@@ -195,27 +214,8 @@ function isCertain({ code, name, $metadata, message }: Fields, { kind }: Progres
   if (kind !== 'sendmail-only') return false
   if (isRecord($metadata) && $metadata.httpStatusCode !== undefined) return true
   const text = `${String(code ?? '')} ${String(name ?? '')}`
-  const lost = /ETIMEDOUT|ECONNRESET|ECONNECTION|ESOCKET|EPIPE|EABORT|AbortError|TimeoutError|NetworkingError/
+  const lost = /ETIMEDOUT|ECONNRESET|ECONNECTION|ESOCKET|EABORT|AbortError|TimeoutError|NetworkingError/
   return !lost.test(text) || /ECONNREFUSED|ENOTFOUND|EAI_AGAIN/.test(`${text} ${String(message)}`)
-}
-
-/** sysexits.h, as sendmail ends with them. */
-const EXITS: Readonly<Record<string, string>> = {
-  64: 'EX_USAGE',
-  65: 'EX_DATAERR',
-  66: 'EX_NOINPUT',
-  67: 'EX_NOUSER',
-  68: 'EX_NOHOST',
-  69: 'EX_UNAVAILABLE',
-  70: 'EX_SOFTWARE',
-  71: 'EX_OSERR',
-  72: 'EX_OSFILE',
-  73: 'EX_CANTCREAT',
-  74: 'EX_IOERR',
-  75: 'EX_TEMPFAIL',
-  76: 'EX_PROTOCOL',
-  77: 'EX_NOPERM',
-  78: 'EX_CONFIG',
 }
 
 const SYSTEM_CODE = /\b(?:E(?:CONN[A-Z]+|HOSTUNREACH|NETUNREACH|HOSTDOWN|PIPE|ADDR[A-Z]+|ACCES|PERM|MFILE))\b/
@@ -225,8 +225,6 @@ const TLS_TROUBLE = /certificate|\bTLS\b|\bSSL\b|CERT_|wrong version number/i
 function errnoOf({ code, originalCode, name }: Fields, text: string): string {
   const said = typeof code === 'string' ? code : ''
   const original = typeof originalCode === 'string' ? originalCode : ''
-  const exit = EXITS[/exited with code (\d+)/.exec(text)?.[1] ?? '']
-  if (exit) return exit
   if (
     said === 'ESES' ||
     (said === '' && typeof name === 'string' && /^[A-Z]\w+(Exception|Error)$/.test(name))
@@ -239,16 +237,18 @@ function errnoOf({ code, originalCode, name }: Fields, text: string): string {
     const found = SYSTEM_CODE.exec(original)?.[0] ?? SYSTEM_CODE.exec(text)?.[0]
     return found && found !== 'ECONNECTION' ? found : said
   }
-  return said || 'ECONNECTION'
+  if (said) return said
+  // nodemailer 7 gives no code to these two
+  return text.startsWith('Sendmail ')
+    ? 'ESENDMAIL'
+    : /connection|socket/i.test(text)
+      ? 'ECONNECTION'
+      : 'Error'
 }
 
-const CODE = /^([2-5]\d\d)(?=[ -]|$)/
-const ENHANCED = /^[2-5]\d\d[ -]([245]\.\d{1,3}\.\d{1,3})(?=[ \r\n]|$)/m
-
-function parse(text: string): Pick<Reply, 'code' | 'enhanced' | 'text'> {
-  const code = CODE.exec(text)?.[1]
-  const enhanced = ENHANCED.exec(text)?.[1]
-  return { ...(code && { code: Number(code) }), ...(enhanced && { enhanced }), text }
+/** A reply's text as a Reply; what is no SMTP reply, as SES's message id, stays a text. */
+function parse(text: string, phase: Phase): Reply {
+  return /^[2-5]\d\d(?=[ -]|$)/.test(text) ? parseReply(text, phase) : { text, phase }
 }
 
 function addressIn(value: unknown): string {

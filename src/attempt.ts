@@ -97,6 +97,7 @@ class Try {
   private opened = 0
   private assigned = 0
   private handedOver = false
+  private resource: PoolResource | undefined
   private reused = false
   private envelope: EnvelopeInUse | undefined
   private mail: FrozenMail | undefined
@@ -187,7 +188,8 @@ class Try {
           const to = this.isOver() ? [] : [...recipients]
           const fresh = { ...envelope, from: message.from, to }
           this.envelope = fresh
-          this.reused = this.onReusedConnection()
+          this.resource = this.findResource()
+          this.reused = (this.resource?.messages ?? 0) > 0
           return fresh
         },
         messageId: () => message.messageId,
@@ -244,25 +246,22 @@ class Try {
     if (this.target.kind !== 'smtp-pool') return
     this.assigned++
     if (this.assigned <= MAX_RESENDS + 1 && !this.isOver()) return
+    this.assigned--
     // nodemailer 7 to 9 begin again for ever when every connection closes before its greeting
     const error = { code: 'ECONNECTION', command: 'CONN', message: 'Connections close before the greeting' }
     this.settle(error, undefined)
     this.clock.turn(() => {
-      const resource = this.resource()
+      const resource = this.findResource()
       if (!resource) return
       resource.queueEntry = false
       resource.close?.()
     })
   }
 
-  private resource(): PoolResource | undefined {
-    const connections = this.target.transport?._connections
+  private findResource(): PoolResource | undefined {
+    const connections = this.target.kind === 'smtp-pool' ? this.target.transport?._connections : undefined
     if (!Array.isArray(connections)) return undefined
     return connections.find((one: PoolResource) => one.queueEntry && one.queueEntry.mail === this.mail)
-  }
-
-  private onReusedConnection(): boolean {
-    return this.target.kind === 'smtp-pool' && (this.resource()?.messages ?? 0) > 0
   }
 
   private resends(): number {
@@ -321,12 +320,14 @@ class Try {
   }
 
   private failure(error: unknown): Failure {
-    const { target, envelope, reused } = this
+    const { target, envelope, resource } = this
+    const unread = resource?.connection?._responseQueue
     const progress = {
       kind: target.kind,
       host: target.host,
       envelope,
-      reused,
+      unread: Array.isArray(unread) ? unread.map(String) : [],
+      reused: this.reused,
       read: this.body?.isOpened === true,
       handedOver: this.isHandedOver(),
     }
@@ -357,6 +358,7 @@ class Try {
 /** A nodemailer pool resource, as far as we look at it. */
 interface PoolResource {
   readonly messages?: number
+  readonly connection?: { readonly _responseQueue?: unknown }
   queueEntry?: { readonly mail: unknown } | false
   close?(): void
 }

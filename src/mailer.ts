@@ -699,8 +699,7 @@ class SteadyMailer<M> implements Mailer<M> {
         await this.#ready()
         const release = this.#outbox.keepAlive()
         try {
-          const settled = this.#outcomes.settled(id, this.#outbox.owner.fence === 0)
-          return await Promise.race([settled, aborted(options.signal), aborted(this.#closing.signal)])
+          return await this.#outcomes.settled(id, this.#outbox.owner.fence === 0, options.signal)
         } finally {
           release()
         }

@@ -2,6 +2,7 @@
 // called at least once per message, again after a crash or a rejection, until it resolves.
 
 import type { Clock, Timer } from './clock.ts'
+import { SteadymailError } from './core/error.ts'
 import type { Events, MessageStatus, Outcome, RecipientStatus } from './events.ts'
 import { aboutMessage } from './outbox.ts'
 import type { Store, Stored } from './stores/store.ts'
@@ -12,12 +13,17 @@ const RETRY_MAX_MS = 300_000
 /** How often a process that does not deliver looks whether what it waits for has ended. */
 const POLL_MS = 1_000
 
+interface Waiter {
+  resolve(outcome: Outcome): void
+  reject(error: unknown): void
+}
+
 export class Outcomes {
   readonly #store: Store
   readonly #clock: Clock
   readonly #events: Events
   readonly #handler: ((outcome: Outcome) => unknown) | undefined
-  readonly #waiting = new Map<string, Set<(outcome: Outcome) => void>>()
+  readonly #waiting = new Map<string, Set<Waiter>>()
   #handling = false
   #again = false
   #retryMs = RETRY_MS
@@ -59,7 +65,7 @@ export class Outcomes {
   #resolve(ticket: string, outcome: Outcome): void {
     const waiting = this.#waiting.get(ticket)
     this.#waiting.delete(ticket)
-    for (const resolve of waiting ?? []) resolve(outcome)
+    for (const waiter of waiting ?? []) waiter.resolve(outcome)
   }
 
   async outcome(ticket: string): Promise<Outcome | undefined> {
@@ -69,23 +75,37 @@ export class Outcomes {
   }
 
   /** Resolves when the message has ended, at once if it has. */
-  async settled(ticket: string, poll: boolean): Promise<Outcome> {
-    let resolve: (outcome: Outcome) => void = () => undefined
-    const promise = new Promise<Outcome>((r) => {
-      resolve = r
-    })
+  async settled(ticket: string, poll: boolean, signal: AbortSignal | undefined): Promise<Outcome> {
+    signal?.throwIfAborted()
     const waiting = this.#waiting.get(ticket) ?? new Set()
-    waiting.add(resolve)
     this.#waiting.set(ticket, waiting)
-    const known = await this.outcome(ticket)
-    if (known !== undefined) this.#resolve(ticket, known)
-    else if (poll) this.poll()
-    return promise
-  }
-
-  /** Stops waiting on behalf of a caller that gave up. */
-  forget(ticket: string): void {
-    this.#waiting.delete(ticket)
+    let giveUp: () => void = () => undefined
+    const promise = new Promise<Outcome>((resolve, reject) => {
+      const waiter: Waiter = { resolve, reject }
+      waiting.add(waiter)
+      giveUp = () => {
+        waiting.delete(waiter)
+        if (waiting.size === 0) this.#waiting.delete(ticket)
+        reject(signal?.reason)
+      }
+    })
+    // the outcome may have come before anybody waited; a store that fails is asked again by whoever asks again
+    this.outcome(ticket).then(
+      (known) => {
+        if (known !== undefined) this.#resolve(ticket, known)
+        else if (poll) this.poll()
+      },
+      (error) => {
+        for (const waiter of this.#waiting.get(ticket) ?? []) waiter.reject(error)
+        this.#waiting.delete(ticket)
+      },
+    )
+    signal?.addEventListener('abort', giveUp)
+    try {
+      return await promise
+    } finally {
+      signal?.removeEventListener('abort', giveUp)
+    }
   }
 
   /** Looks for outcomes that another process brought about, as long as somebody waits here. */
@@ -167,6 +187,9 @@ export class Outcomes {
     this.#timer?.cancel()
     this.#poll?.cancel()
     await this.#handled
+    const closed = new SteadymailError('CLOSED', 'the mailer was closed before the message ended')
+    for (const waiting of this.#waiting.values()) for (const waiter of waiting) waiter.reject(closed)
+    this.#waiting.clear()
   }
 }
 

@@ -1,22 +1,24 @@
 // Checks that turn unknown input into typed values, each error naming path, what was expected and what was given.
 // Not here: what an option means (options.ts, policy-parse.ts).
 
-import { badOption, SteadymailError, show } from './error.ts'
+import { badOption } from './error.ts'
 import { duration } from './units.ts'
 
 /** A plain object whose keys are all known. Unknown keys are refused, with the nearest known one suggested. */
-export function fields(input: unknown, path: string, known: readonly string[], what = 'an object'): Record<string, unknown> {
+export function fields(
+  input: unknown,
+  path: string,
+  known: readonly string[],
+  what = 'an object',
+): Record<string, unknown> {
   if (typeof input !== 'object' || input === null || Array.isArray(input) || input instanceof RegExp)
     throw badOption(path, what, input)
   const record = input as Record<string, unknown>
   for (const key of Object.keys(record)) {
     if (known.includes(key)) continue
     const near = nearest(key, known)
-    const hint = near === undefined ? `one of ${known.join(', ')}` : `'${near}'?`
-    const expected = near === undefined ? hint : `a known option, perhaps ${hint}`
-    throw new SteadymailError('BAD_OPTION', `${at(path, key)}: expected ${expected}, got ${show(key)}`, {
-      path: at(path, key),
-    })
+    const expected = near === undefined ? `one of ${known.join(', ')}` : `a known option, perhaps '${near}'`
+    throw badOption(at(path, key), expected, key)
   }
   return record
 }

@@ -64,10 +64,11 @@ export interface ParsedPolicy {
   readonly rules: number
 }
 
+// biome-ignore format: read at one glance
 const POLICY_KEYS = [
   'name', 'domains', 'mx', 'marks', 'role', 'url', 'lane', 'rate', 'burst', 'caps', 'concurrency',
   'messagesPerConnection', 'ttl', 'retry', 'rules', 'reactions', 'warmup', 'tls', 'classify', 'source', 'date',
-] // biome-ignore format: one glance
+]
 
 /**
  * Checks and resolves a list of policies.
@@ -187,10 +188,11 @@ export function parseSchedule(value: unknown, path: string): ResolvedSchedule {
   }
 }
 
+// biome-ignore format: read at one glance
 const REACTION_KEYS = [
   'retry', 'hold', 'permanentHold', 'holdMax', 'rateFactor', 'concurrencyFactor', 'countsAsAttempt', 'onPermanent',
   'maxAttempts', 'maxAge', 'alert', 'source',
-] // biome-ignore format: one glance
+]
 
 function parseReactions(value: unknown, path: string): { readonly [C in Cause]?: ReactionPart } {
   const given = fields(value, path, CAUSES, 'reactions by cause')

@@ -7,10 +7,11 @@ import { badOption } from './error.ts'
 import { PHASES } from './reply.ts'
 import { startOfDay } from './units.ts'
 
+// biome-ignore format: read at one glance
 const RULE_KEYS = [
   'id', 'code', 'enhanced', 'text', 'phase', 'cause', 'scope', 'persistence', 'retryAfter', 'advice', 'url', 'source',
   'date', 'samples',
-] // biome-ignore format: one glance
+]
 
 const CONDITIONS = 'at least one of code, enhanced, text, phase'
 const ID = /^[a-z0-9]+(?:[-_.][a-z0-9]+)*$/

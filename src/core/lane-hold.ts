@@ -73,7 +73,7 @@ export function holdBy(
   random: () => number,
 ): { readonly state: LaneState; readonly hold: Hold; readonly trouble?: Trouble } {
   const { verdict, reply, reaction } = refusal
-  const level = levelAt(state, now) + 1
+  const level = (state.lastCause === verdict.cause ? levelAt(state, now) : 0) + 1
   const length = holdMs(verdict, reaction, level, random)
   const hold: Hold = {
     since: now,
@@ -94,6 +94,7 @@ export function holdBy(
   const episode = {
     since: before?.since ?? now,
     holds: (before?.holds ?? 0) + 1,
+    stoodAt: before !== undefined && state.phase === 'held' ? before.stoodAt : now,
     told: before?.told ?? false,
   }
   const tell = !episode.told && (reaction.alert || episode.holds >= AGAIN_AND_AGAIN)
@@ -105,6 +106,7 @@ export function holdBy(
     hold,
     level,
     lastHoldMs: length,
+    lastCause: verdict.cause,
     deafUntil: now,
     holds: state.holds + 1,
     episode: tell ? { ...episode, told: true } : episode,

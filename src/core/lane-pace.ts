@@ -17,12 +17,18 @@ const STRETCH_MS = 2 * MINUTE_MS
 /** With fewer accepted than this, what was measured says little. */
 const ENOUGH = 5
 
+/** A flow refused after so long was refused for its rate, not for a first burst. */
+const STEADY_MS = 3 * MINUTE_MS
+/** Accepted recipients that make a refused probe worth reckoning with. */
+const MANY = 20
+
 /** Share of the refused rate up to which growth is quick, and from which on it is bold again. */
 const NEAR = 0.9
 const PAST = 1.05
 /** Growth per minute of sending, as shares of the refused rate. */
 const QUICK_STEP = 0.2
-const NEAR_STEP = 0.005
+const NEAR_STEP = 0.002
+const NEAR_STEP_UNSURE = 0.02
 const BOLD_STEP = 0.02
 const BOLD_GAIN = 0.1
 
@@ -112,7 +118,8 @@ export function cutRate(state: LaneState, limits: LaneLimits, factor: number, no
   if (factor >= 1) return state
   const configured = configuredRate(limits)
   const allowed = Math.min(configured, state.rate ?? Infinity)
-  const really = measured(state, now) ?? (allowed === Infinity ? (state.flowCount + 1) / MINUTE_MS : allowed)
+  const seen = measured(state, now)
+  const really = seen ?? (allowed === Infinity ? (state.flowCount + 1) / MINUTE_MS : allowed)
   const refused = Math.min(allowed, really)
   const floor = Math.min(FLOOR, configured)
   return {
@@ -120,19 +127,44 @@ export function cutRate(state: LaneState, limits: LaneLimits, factor: number, no
     rate: Math.max(floor, refused * factor),
     refusedRate: Math.max(floor, refused),
     refusedRateAt: now,
+    sure: seen !== undefined && now - state.flowAt >= STEADY_MS,
   }
 }
 
 /**
- * A refused probe cuts no further, but tells that what was accepted since the flow began was all the receiver
- * takes in the time since then: neither the rate nor the one to be wary of is above that.
+ * A refused probe cuts no further, but tells that what was accepted before was all the receiver takes in the time
+ * since then: the rate to be wary of is no higher.
  */
 export function boundRate(state: LaneState, limits: LaneLimits, now: number): LaneState {
-  if (state.rate === undefined || state.flowCount < ENOUGH) return state
-  const floor = Math.min(FLOOR, configuredRate(limits))
-  const bound = Math.max(floor, state.flowCount / Math.max(MINUTE_MS, now - state.flowAt))
-  if (bound >= (state.refusedRate ?? Infinity)) return state
-  return { ...state, rate: Math.min(state.rate, bound), refusedRate: bound, refusedRateAt: now }
+  if (state.rate === undefined || state.refusedRate === undefined || state.flowCount < MANY) return state
+  const bound = Math.max(sustained(state, now), Math.min(FLOOR, configuredRate(limits)))
+  return bound < state.refusedRate ? { ...state, refusedRate: bound, refusedRateAt: now } : state
+}
+
+/** Accepted recipients per ms, the time of standing still included. */
+function sustained(state: LaneState, now: number): number {
+  const lately = state.stretchCount + state.stretchBefore
+  return Math.max(
+    state.flowCount / Math.max(MINUTE_MS, now - state.flowAt),
+    lately / Math.max(MINUTE_MS, now - Math.max(state.stretchAt - STRETCH_MS, state.flowAt)),
+  )
+}
+
+/**
+ * A probe passed after others were refused: what the receiver takes lies between what it refused in the time up
+ * to the last refusal and what it accepted in the time up to now. The middle of the two is the rate to be wary of.
+ */
+export function bracketRate(state: LaneState, now: number): LaneState {
+  if (state.rate === undefined || state.refusedRate === undefined || state.flowCount < MANY) return state
+  if (state.refusedRateAt <= (state.episode?.stoodAt ?? Infinity)) return state
+  const middle = Math.sqrt(state.refusedRate * Math.min(state.refusedRate, sustained(state, now)))
+  return {
+    ...state,
+    rate: Math.min(state.rate, NEAR * middle),
+    refusedRate: middle,
+    refusedRateAt: now,
+    sure: true,
+  }
 }
 
 /** Cuts the concurrency to `factor` of the attempts that were under way. */
@@ -173,7 +205,7 @@ function growRate(
     rate < NEAR * top
       ? [QUICK_STEP * top, NEAR * top]
       : rate < PAST * top
-        ? [NEAR_STEP * top, PAST * top]
+        ? [(state.sure ? NEAR_STEP : NEAR_STEP_UNSURE) * top, PAST * top]
         : [BOLD_STEP * top + BOLD_GAIN * (rate - top), Infinity]
   // minutes of sending at this rate that these recipients stand for
   const minutes = Math.min(1, accepted / (rate * MINUTE_MS))

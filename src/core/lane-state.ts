@@ -41,6 +41,8 @@ export interface Suspect {
 export interface Episode {
   readonly since: number
   readonly holds: number
+  /** When the lane came to stand still last: the first hold without a message accepted since. */
+  readonly stoodAt: number
   readonly told: boolean
 }
 
@@ -59,6 +61,8 @@ export interface LaneState {
   /** Rate that was last refused, and when. */
   readonly refusedRate: number | undefined
   readonly refusedRateAt: number
+  /** Whether the refused rate is more than a guess from a first burst. */
+  readonly sure: boolean
   /** Adapted concurrency, with fractions; `undefined`: the configured one. */
   readonly slots: number | undefined
   readonly refusedSlots: number | undefined
@@ -73,6 +77,8 @@ export interface LaneState {
   readonly level: number
   /** Length of the last hold by a reply. */
   readonly lastHoldMs: number
+  /** Cause of the last hold by a reply: another one starts the escalation anew. */
+  readonly lastCause: Cause | undefined
   /** Replies to attempts begun until then say nothing new about the lane. */
   readonly deafUntil: number
   /** Holds so far. */
@@ -104,6 +110,7 @@ export function openLane(limits: LaneLimits, now: number): LaneState {
     rate: undefined,
     refusedRate: undefined,
     refusedRateAt: 0,
+    sure: false,
     slots: undefined,
     refusedSlots: undefined,
     refusedSlotsAt: 0,
@@ -112,6 +119,7 @@ export function openLane(limits: LaneLimits, now: number): LaneState {
     hold: undefined,
     level: 0,
     lastHoldMs: 0,
+    lastCause: undefined,
     deafUntil: -1,
     holds: 0,
     episode: undefined,
@@ -128,9 +136,9 @@ export function openLane(limits: LaneLimits, now: number): LaneState {
 
 const NONE: readonly never[] = []
 
-/** How much good time takes one refusal off the escalation: as long as the last hold, 1 min to 6 h. */
+/** How much good time takes one refusal off the escalation: a sixteenth of the last hold, at least a minute. */
 export function decayMs(state: LaneState): number {
-  return Math.min(DAY_MS / 4, Math.max(60_000, state.lastHoldMs))
+  return Math.max(60_000, state.lastHoldMs / 16)
 }
 
 /** Refusals in a row that still count: fewer with each stretch of good time. */
@@ -178,7 +186,7 @@ export function clampLane(state: LaneState, limits: LaneLimits, now: number): La
     refusedSlotsAt: Math.min(state.refusedSlotsAt, now),
     hold: hold && clampHold(hold, now),
     deafUntil: Math.min(state.deafUntil, now),
-    episode: episode && episode.since > now ? { ...episode, since: now } : episode,
+    episode: episode && episode.since > now ? { ...episode, since: now, stoodAt: now } : episode,
     flowAt: Math.min(state.flowAt, now),
     stretchAt: Math.min(state.stretchAt, now),
   }
@@ -249,7 +257,7 @@ function isLane(read: unknown): read is LaneState {
   if (read.phase === 'held' && read.hold === undefined) return false
   return (
     (read.hold === undefined || isHold(read.hold)) &&
-    (read.episode === undefined || hasNumbers(read.episode, ['since', 'holds'])) &&
+    (read.episode === undefined || hasNumbers(read.episode, ['since', 'holds', 'stoodAt'])) &&
     (read.warmup === undefined || hasNumbers(read.warmup, ['stage', 'dayAt', 'sent', 'delivered']))
   )
 }

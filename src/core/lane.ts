@@ -34,6 +34,7 @@ import {
   beginFlow,
   beginRamp,
   boundRate,
+  bracketRate,
   burstOf,
   configuredRate,
   counted,
@@ -297,7 +298,7 @@ function answered(settled: LaneState, limits: LaneLimits, now: number, arrival: 
 function passed(state: LaneState, limits: LaneLimits, now: number, arrival: Arrival): Change {
   const suspects = clearSuspects(state.suspects, arrival.ticket)
   const open: LaneState = beginRamp(
-    { ...beginFlow(state, now), phase: 'slow-start', hold: undefined, suspects },
+    { ...beginFlow(bracketRate(state, now), now), phase: 'slow-start', hold: undefined, suspects },
     limits,
   )
   return {

@@ -633,8 +633,9 @@ class SteadyMailer<M> implements Mailer<M> {
         })
       })
     await within(timeoutMs)
-    for (const flight of outbox.flights.values()) flight.abort.abort()
-    if (outbox.flights.size > 0) await within(ABORT_MS)
+    if (outbox.flights.size === 0) return
+    outbox.abort()
+    await within(ABORT_MS)
   }
 
   async #sayWhatIsLost(): Promise<void> {

@@ -13,6 +13,7 @@
 // Not here: which lane goes next (lanes.ts), what replies mean (conclude.ts), what start-up and the
 // sweep do (recovery.ts).
 
+import { setMaxListeners } from 'node:events'
 import { type AttemptResult, attempt } from './attempt.ts'
 import type { Clock, Timer } from './clock.ts'
 import { type Concluded, conclude, type Lesson } from './conclude.ts'
@@ -51,7 +52,6 @@ export interface Flight {
   readonly claim: Claim
   readonly plan: Plan
   readonly startedAt: number
-  readonly abort: AbortController
   /** A person asked for its message to end. */
   cancelled: boolean
   /** Its time is up and it could not be aborted: the slot is given back, the claim is kept. */
@@ -91,6 +91,7 @@ export class Outbox {
   readonly #dirty = new Set<Gated>()
   /** Batches refused as a whole: the most recipients of that ticket to try together. */
   readonly #halved = new Map<string, number>()
+  readonly #aborting = new AbortController()
   #turning = false
   #again = false
   #asked = false
@@ -111,6 +112,7 @@ export class Outbox {
   constructor(parts: OutboxParts) {
     const now = parts.clock.now()
     this.parts = parts
+    setMaxListeners(0, this.#aborting.signal) // one per attempt under way
     this.egress = new Egress(parts.options.egress.limits, now)
     this.lanes = new Lanes(this.egress)
     this.owner = new Ownership(parts.store, parts.ownerId, parts.clock)
@@ -392,7 +394,6 @@ export class Outbox {
       claim,
       plan,
       startedAt: now,
-      abort: new AbortController(),
       cancelled: false,
       overdue: false,
       giveBack: this.#granted.shift(),
@@ -400,7 +401,6 @@ export class Outbox {
     this.flights.set(claim.fence, flight)
     if (plan.probe) this.parts.events.emit('probing', { lane: plan.lane.key, at: now })
     if (plan.egressProbe) this.parts.events.emit('probing', { lane: EGRESS, at: now })
-    durable.catch(() => undefined)
     this.egress.run(() => this.#fly(flight, durable))
   }
 
@@ -419,6 +419,13 @@ export class Outbox {
       this.#return(flight)
       return
     }
+    let safe = false
+    durable.then(
+      () => {
+        safe = true
+      },
+      () => undefined,
+    )
     let giveUpSlot: () => void = () => undefined
     const slot = new Promise<void>((resolve) => {
       giveUpSlot = () => {
@@ -433,12 +440,10 @@ export class Outbox {
         bytes,
         recipients: claim.deliveries.map((d) => d.address),
         timeoutMs: options.attemptTimeoutMs,
-        signal: flight.abort.signal,
-        gate: async () => {
-          await durable
-          if (!this.owner.stands() || flight.abort.signal.aborted) {
-            throw new SteadymailError('OWNER_LOST', 'this process no longer delivers from this store')
-          }
+        signal: this.#aborting.signal,
+        gate: () => {
+          if (safe) return this.#checkLease()
+          return durable.then(() => this.#checkLease())
         },
         onOverdue: () => {
           flight.overdue = true
@@ -458,6 +463,17 @@ export class Outbox {
       .then((result) => this.#land(flight, result))
       .finally(giveUpSlot)
     await slot
+  }
+
+  /** What was claimed may only be sent while nobody else can have taken it over. */
+  #checkLease(): void {
+    if (this.owner.stands() && !this.#aborting.signal.aborted) return
+    throw new SteadymailError('OWNER_LOST', 'this process no longer delivers from this store')
+  }
+
+  /** Ends attempts under way, where the transport can. */
+  abort(): void {
+    this.#aborting.abort()
   }
 
   /** The attempt never reached the wire: its claim is given back as it was. */
@@ -484,7 +500,7 @@ export class Outbox {
     const { options, clock, book, route, target } = this.parts
     const uncertain = result.outcomes.some((o) => !o.accepted && o.uncertain)
     if ((result.gated || result.aborted) && !uncertain && !result.outcomes.some((o) => o.accepted)) {
-      if (result.gated || flight.abort.signal.aborted) {
+      if (result.gated || this.#aborting.signal.aborted) {
         this.#return(flight)
         return
       }

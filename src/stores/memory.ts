@@ -51,7 +51,8 @@ interface Held {
   fence: number
   /** The moment for which `expiring` holds it. */
   expiring: number | undefined
-  history: AttemptRecord[]
+  /** Records before the newest, which is in `delivery.last`. */
+  earlier: AttemptRecord[] | undefined
   /** Its recipient was erased while it was claimed. */
   erase: boolean
 }
@@ -84,7 +85,8 @@ class MemoryStore implements Store {
 
   readonly #mails = new Map<string, Mail>()
   readonly #deliveries = new Map<number, Held>()
-  readonly #queues = new Map<string, Queue>()
+  /** By lane; a lane has few. */
+  readonly #queues = new Map<string, Queue[]>()
   readonly #lanes = new Map<string, string>()
   readonly #claims = new Map<number, Held[]>()
   readonly #keys = new Map<string, Key>()
@@ -160,7 +162,7 @@ class MemoryStore implements Store {
         queue: this.#queue(delivery),
         fence: 0,
         expiring: undefined,
-        history: [],
+        earlier: undefined,
         erase: false,
       }
       mail.held.push(held)
@@ -201,7 +203,7 @@ class MemoryStore implements Store {
 
   async *heads(): AsyncIterable<readonly QueueHead[]> {
     let page: QueueHead[] = []
-    for (const queue of this.#queues.values()) {
+    for (const queue of [...this.#queues.values()].flat()) {
       const dueAt = this.#nextDueAt(queue)
       if (dueAt === undefined) continue
       page.push({
@@ -276,7 +278,9 @@ class MemoryStore implements Store {
   }
 
   async history(deliveryId: number): Promise<readonly AttemptRecord[]> {
-    return [...(this.#deliveries.get(deliveryId)?.history ?? [])]
+    const held = this.#deliveries.get(deliveryId)
+    const { last } = held?.delivery ?? {}
+    return [...(held?.earlier ?? []), ...(last ? [last] : [])]
   }
 
   async list(filter: ListFilter): Promise<readonly Stored[]> {
@@ -374,26 +378,28 @@ class MemoryStore implements Store {
     return [...tickets]
   }
 
+  #findQueue({ lane, sender, priority }: QueueName): Queue | undefined {
+    return this.#queues.get(lane)?.find((queue) => queue.sender === sender && queue.priority === priority)
+  }
+
   #queue(name: QueueName): Queue {
-    const key = `${name.lane}\n${name.sender}\n${name.priority}`
-    let queue = this.#queues.get(key)
-    if (!queue) {
-      queue = {
-        lane: name.lane,
-        sender: name.sender,
-        priority: name.priority,
-        due: new Heap(),
-        waiting: 0,
-      }
-      this.#queues.set(key, queue)
-    }
+    const known = this.#findQueue(name)
+    if (known) return known
+    const { lane, sender, priority } = name
+    const queue: Queue = { lane, sender, priority, due: new Heap(), waiting: 0 }
+    const beside = this.#queues.get(lane)
+    if (beside) beside.push(queue)
+    else this.#queues.set(lane, [queue])
     return queue
   }
 
   /** One fewer waits in it; an empty queue is forgotten, so that closed lanes cost nothing. */
   #leave(queue: Queue): void {
     queue.waiting--
-    if (queue.waiting === 0) this.#queues.delete(`${queue.lane}\n${queue.sender}\n${queue.priority}`)
+    if (queue.waiting > 0) return
+    const others = this.#queues.get(queue.lane)?.filter((one) => one !== queue) ?? []
+    if (others.length > 0) this.#queues.set(queue.lane, others)
+    else this.#queues.delete(queue.lane)
   }
 
   /** Makes a waiting delivery findable. */
@@ -441,7 +447,7 @@ class MemoryStore implements Store {
   }
 
   #claim(request: ClaimRequest, now: number): Claimed {
-    const queue = this.#queues.get(`${request.lane}\n${request.sender}\n${request.priority}`)
+    const queue = this.#findQueue(request)
     if (!queue) return {}
     const first = this.#first(queue, now, request.avoid ?? [])
     let claim: Claim | undefined
@@ -499,16 +505,16 @@ class MemoryStore implements Store {
     { delivery, record }: Settlement,
     turn: Pick<Turn, 'owner' | 'now' | 'keepOutcomes'>,
   ): boolean {
-    const { last: _, ...rest } = delivery
-    const last = record ?? held.delivery.last
-    if (record) held.history.push(record)
-    const next: Delivery = last ? { ...rest, last } : rest
+    const { last } = held.delivery
+    if (record && last) held.earlier = [...(held.earlier ?? []), last]
+    const newest = record ?? last
+    const next = delivery.last === newest || !newest ? delivery : { ...delivery, last: newest }
     return held.erase ? this.#blank(held, next, turn) : this.#put(held, next, turn)
   }
 
   #blank(held: Held, delivery: Delivery, turn: Pick<Turn, 'owner' | 'now' | 'keepOutcomes'>): boolean {
     const { address } = held.delivery
-    held.history = held.history.map((record) => withoutAddress(record, address))
+    held.earlier = held.earlier?.map((record) => withoutAddress(record, address))
     held.erase = false
     return this.#put(held, withoutRecipient({ ...delivery, address }, turn.now), turn)
   }

@@ -4,8 +4,8 @@
 import type { Clock, Timer } from '../../clock.ts'
 import type { SqliteConnection, SqliteStatement } from './driver.ts'
 
-/** A checkpoint of so many pages (2 MiB) is due right after an fsync, when the WAL itself needs none. */
-const CHECKPOINT_PAGES = 512
+/** A checkpoint of so many pages (4 MiB) is due right after an fsync, when the WAL itself needs none. */
+const CHECKPOINT_PAGES = 1024
 /** Free pages that are kept for the next mail rather than given back: at least these, and a quarter of the file. */
 const KEPT_FREE = 1024
 const VACUUM_PAGES = 128

@@ -142,12 +142,17 @@ function suspected(suspects: readonly Suspect[], ticket: string, rule: string): 
   return [...others.slice(-(MOST_SUSPECTS - 1)), { ticket, rule, cleared: false }]
 }
 
-/** Another message passed where the suspects were refused: what they are refused with from now on is their own. */
+/** Another message passed where the suspects were refused: the next refusal of each is its own. */
 export function clearSuspects(suspects: readonly Suspect[], passed: string): readonly Suspect[] {
-  if (suspects.length === 0) return suspects
+  if (suspects.every((one) => one.cleared && one.ticket !== passed)) return suspects
   return suspects
     .filter((one) => one.ticket !== passed)
     .map((one) => (one.cleared ? one : { ...one, cleared: true }))
+}
+
+/** The suspect was refused on its own account: once more only when another has passed again. */
+export function rearmSuspect(suspects: readonly Suspect[], ticket: string): readonly Suspect[] {
+  return suspects.map((one) => (one.ticket === ticket ? { ...one, cleared: false } : one))
 }
 
 /** Whether a refusal of this ticket by this rule is known to speak of the message, not of the lane. */

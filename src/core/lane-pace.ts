@@ -27,7 +27,7 @@ const NEAR = 0.9
 const PAST = 1.05
 /** Growth per minute of sending, as shares of the refused rate. */
 const QUICK_STEP = 0.2
-const NEAR_STEP = 0.002
+const NEAR_STEP = 0.001
 const NEAR_STEP_UNSURE = 0.02
 const BOLD_STEP = 0.02
 const BOLD_GAIN = 0.1

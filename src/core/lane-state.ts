@@ -208,7 +208,7 @@ export function isQuiet(state: LaneState, limits: LaneLimits, now: number): bool
     state.rate === undefined &&
     state.slots === undefined &&
     state.warmup === undefined &&
-    state.suspects.length === 0 &&
+    (state.suspects.length === 0 || now - state.deafUntil > DAY_MS) &&
     state.strange === 0 &&
     (state.refusedRate === undefined || now - state.refusedRateAt > DAY_MS) &&
     (state.refusedSlots === undefined || now - state.refusedSlotsAt > DAY_MS) &&

@@ -22,13 +22,21 @@
 // as the last hold took lowers the level by one. A person's hold has no level.
 //
 // Poison: successive probes take different messages. A message whose refusal began or lengthened a hold is a suspect;
-// once another message passed, the suspect's next refusal by the same rule is its own and leaves the lane alone.
+// once another message passed, the suspect's next refusal by the same rule is its own and leaves the lane alone;
+// the one after that holds the lane again unless another has passed in between.
 //
 // The clock may jump. Time that runs backwards fills no bucket; call `clampLane` when the jump is noticed.
 
 import { readyAt, wholeTokens } from './bucket.ts'
 import type { Cause } from './cause.ts'
-import { clearSuspects, holdBy, speaksOfMessage, type Trouble, usualHoldMs } from './lane-hold.ts'
+import {
+  clearSuspects,
+  holdBy,
+  rearmSuspect,
+  speaksOfMessage,
+  type Trouble,
+  usualHoldMs,
+} from './lane-hold.ts'
 import {
   acceptedLately,
   beginFlow,
@@ -252,6 +260,7 @@ function isPlain(state: LaneState): boolean {
     state.rate === undefined &&
     state.slots === undefined &&
     state.warmup === undefined &&
+    state.suspects.length === 0 &&
     state.strange === 0
   )
 }
@@ -275,6 +284,8 @@ function accepted(
   }
   if (!isHeard(state, arrival)) return { state, events: NOTHING }
   if (state.strange > 0) state = { ...state, strange: 0, strangeTicket: '' }
+  const suspects = clearSuspects(state.suspects, arrival.ticket)
+  if (suspects !== state.suspects) state = { ...state, suspects }
   if (state.phase === 'held') return passed(state, limits, now, arrival)
   if (state.phase === 'slow-start') return climbed(state, limits, arrival.accepted)
   if (state.rate === undefined && state.slots === undefined) return { state, events: NOTHING }
@@ -325,7 +336,7 @@ function throttled(
     // a probe that was refused for its own sake says that the lane is open
     const change = answered(settled, limits, now, arrival)
     return {
-      state: change.state,
+      state: { ...change.state, suspects: rearmSuspect(change.state.suspects, arrival.ticket) },
       events: [{ kind: 'poison', ticket: arrival.ticket, rule: verdict.rule }, ...change.events],
     }
   }

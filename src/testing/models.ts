@@ -3,7 +3,7 @@
 
 import { badOption, SteadymailError } from '../core/error.ts'
 import type { Phase } from '../core/reply.ts'
-import { DAY, type Duration, duration, MINUTE, type Rate, rate } from '../core/units.ts'
+import { type Duration, duration, HOUR, MINUTE, type Rate, rate } from '../core/units.ts'
 
 /** A receiver, described. Several in a list: the first that refuses answers. */
 export type ReceiverSpec =
@@ -21,7 +21,7 @@ export type ReceiverSpec =
   | {
       readonly kind: 'reputation'
       readonly limit: Rate
-      /** From nothing back to full. @default '1d' */
+      /** From nothing back to full. @default '12h' */
       readonly recovery?: Duration
       readonly reply?: string
     }
@@ -101,7 +101,7 @@ export function receiver(
     case 'max-connections':
       return maxConnections(least(one.limit, 1, `${path}.limit`), reply)
     case 'reputation':
-      return reputation(limitOf(one.limit, path), duration(one.recovery ?? DAY, `${path}.recovery`), reply)
+      return reputation(limitOf(one.limit, path), duration(one.recovery ?? 12 * HOUR, `${path}.recovery`), reply)
     case 'outage': {
       const from = start + duration(one.from, `${path}.from`)
       return outage(from, from + duration(one.lasts, `${path}.lasts`), one.how ?? 'busy', reply)
@@ -241,7 +241,7 @@ function maxConnections(limit: number, reply: string): Receiver {
   }
 }
 
-/** Each violation takes a tenth of what is allowed, down to a tenth. */
+/** Each violation takes a twentieth of what is allowed, down to a tenth. */
 function reputation(limit: Limit, recoveryMs: number, reply: string): Receiver {
   const accepted = new Recent(limit.perMs)
   let standing = 1
@@ -255,7 +255,7 @@ function reputation(limit: Limit, recoveryMs: number, reply: string): Receiver {
     answer: (now, { recipients }) =>
       recipients.map(() => {
         if (accepted.count(now) >= allowed(now)) {
-          standing = Math.max(0.1, standing * 0.9)
+          standing = Math.max(0.1, standing * 0.95)
           return { reply, phase: 'mail', violation: true }
         }
         accepted.add(now)

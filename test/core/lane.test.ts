@@ -336,7 +336,18 @@ describe('a poison message', () => {
     lane.send(slowDown(), { ticket: 'poison' })
     expect(lane.heard('poison')).toEqual([{ kind: 'poison', ticket: 'poison', rule: 'test-rate-limit' }])
     expect(lane.view().phase).toBe('slow-start')
+    lane.send(OK, { ticket: 'third' })
     expect(speaksOfMessage(lane.state, 'poison', verdict('rate-limit'))).toBe(true)
+  })
+
+  it('does not keep a lane from being held when nobody else passes', () => {
+    const lane = new Driven(perMinute(20))
+    lane.send(slowDown(), { ticket: 'last' })
+    lane.send(OK, { ticket: 'other' })
+    lane.send(slowDown(), { ticket: 'last' })
+    expect(lane.view().phase).toBe('slow-start')
+    lane.send(slowDown(), { ticket: 'last' })
+    expect(lane.view().phase).toBe('held')
   })
 
   it('does not hide a throttle by another rule, nor one of another message', () => {

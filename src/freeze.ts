@@ -67,6 +67,7 @@ export async function freeze(target: Target, mail: unknown, limits: FreezeLimits
     const envelope = plainEnvelope(fields) ?? envelopeFrom(await compile(workshop.envelopes, fields))
     return frozen(raw, checkEnvelope(envelope), fields, limits, workshop)
   }
+  checkRawSource(target, fields)
   const compiled = await compile(workshop.builder(), fields)
   const envelope = checkEnvelope(envelopeFrom(compiled))
   return frozen(await drain(compiled, limits), envelope, compiled.data, limits, workshop)
@@ -272,7 +273,7 @@ function checkEnvelope(envelope: Envelope): Envelope {
     if (!to.has(key)) to.set(key, wireAddress(address))
   })
   if (envelope.from !== '') checkAddress(envelope.from, 'envelope.from')
-  return { ...envelope, to: [...to.values()] }
+  return { ...envelope, from: wireAddress(envelope.from), to: [...to.values()] }
 }
 
 // ---- raw mails --------------------------------------------------------------------------------------------
@@ -415,6 +416,23 @@ function checkText(text: string, path: string): void {
   }
 }
 
+/** Before 9.0.1 nodemailer read `raw: { path }` and `raw: { href }` in spite of these flags (GHSA-p6gq-j5cr-w38f). */
+function checkRawSource({ transporter }: Target, mail: Mail): void {
+  const { raw } = mail
+  if (!isRecord(raw)) return
+  for (const [source, flag, what] of RAW_SOURCES) {
+    const places = [mail, transporter?.options, transporter?._defaults]
+    if (typeof raw[source] === 'string' && places.some((place) => place?.[flag])) {
+      throw badMessage('mail.raw', `mail.raw: ${what} access rejected for ${show(raw[source])} (${flag})`)
+    }
+  }
+}
+
+const RAW_SOURCES = [
+  ['path', 'disableFileAccess', 'File'],
+  ['href', 'disableUrlAccess', 'URL'],
+] as const
+
 function tooLarge(limit: number, given: string): SteadymailError {
   return badMessage('mail', `mail: expected at most ${limit} bytes (maxMessageBytes), got ${given}`)
 }
@@ -422,7 +440,8 @@ function tooLarge(limit: number, given: string): SteadymailError {
 function unreadable(error: unknown): SteadymailError {
   if (SteadymailError.is(error)) return error
   const { code, message } = errorFields(error)
-  const content = /^E(NOENT|ACCES|ISDIR|PERM|MFILE|FETCH|FILEACCESS|URLACCESS|STREAM)$/.test(code)
+  const refused = /^E(NOENT|ACCES|ISDIR|PERM|MFILE|FETCH|FILEACCESS|URLACCESS|STREAM)$/.test(code)
+  const content = refused || /^(File|Url) access rejected/.test(message) // no code before nodemailer 8
   const path = content ? 'mail.attachments' : 'mail'
   const what = content ? 'a file, URL or stream could not be read' : 'the message could not be built'
   return new SteadymailError('BAD_MESSAGE', `${path}: ${what}: ${message}`, { path, cause: error })

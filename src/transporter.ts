@@ -123,7 +123,7 @@ export function openTarget(input: unknown, options: OpenOptions = {}): Target {
   }
   if (typeof input !== 'object' || input === null) throw badOption('transporter', EXPECTED, input)
   if (isOurs(input)) {
-    throw badOption('transporter', 'what steadymail has not wrapped yet', 'a steadymail mailer or transport')
+    throw badTransporter('a steadymail mailer or transport, which is wrapped already')
   }
   if (has(input, 'sendMail')) return describe(input as InnerTransporter, false, options)
   if (has(input, 'send')) return describePlugin(input as InnerTransport, options)

@@ -74,12 +74,13 @@ export function optional<T>(input: unknown, parse: (given: unknown) => T): T | u
   return input === undefined ? undefined : parse(input)
 }
 
-/** The known word at most two edits away, for a typing mistake. */
+/** The known word meant by a typing mistake: at most two edits away, or begun and not ended. */
 function nearest(word: string, known: readonly string[]): string | undefined {
   let best: string | undefined
   let least = Math.min(3, Math.ceil(word.length / 2))
   for (const candidate of known) {
-    const cost = edits(word.toLowerCase(), candidate.toLowerCase())
+    const begun = word.length > 2 && candidate.startsWith(word)
+    const cost = begun ? 1 : edits(word.toLowerCase(), candidate.toLowerCase())
     if (cost < least) {
       least = cost
       best = candidate

@@ -20,10 +20,16 @@ export interface Sink {
 }
 
 export async function startSink(): Promise<Sink> {
-  const child: ChildProcess = spawn(process.execPath, ['--import', 'tsx', fileURLToPath(new URL('./sink.ts', import.meta.url))], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  })
-  const port = await new Promise<number>((resolve) => child.stdout?.once('data', (line) => resolve(Number(String(line)))))
+  const child: ChildProcess = spawn(
+    process.execPath,
+    ['--import', 'tsx', fileURLToPath(new URL('./sink.ts', import.meta.url))],
+    {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    },
+  )
+  const port = await new Promise<number>((resolve) =>
+    child.stdout?.once('data', (line) => resolve(Number(String(line)))),
+  )
   return { port, close: () => child.kill() }
 }
 
@@ -44,7 +50,14 @@ const rawMail = (n: number) => {
 }
 
 const pool = (port: number) =>
-  createTransport({ host: '127.0.0.1', port, pool: true, maxConnections: CONNECTIONS, maxMessages: 1_000_000, ignoreTLS: true } as never)
+  createTransport({
+    host: '127.0.0.1',
+    port,
+    pool: true,
+    maxConnections: CONNECTIONS,
+    maxMessages: 1_000_000,
+    ignoreTLS: true,
+  } as never)
 
 export interface Figures {
   /** Messages per second, from the first call to the last 250. */
@@ -56,12 +69,17 @@ export interface Figures {
 }
 
 /** Messages per second of nodemailer's own sendMail over its pool. */
-export async function baseline(port: number, n: number, mail: (n: number) => object = mimeMail): Promise<Figures> {
+export async function baseline(
+  port: number,
+  n: number,
+  mail: (n: number) => object = mimeMail,
+): Promise<Figures> {
   const transporter = pool(port)
   await transporter.sendMail(mail(0) as never)
+  const mails = Array.from({ length: n }, (_, i) => mail(i))
   const cpu = process.cpuUsage()
   const began = performance.now()
-  await Promise.all(Array.from({ length: n }, (_, i) => transporter.sendMail(mail(i) as never)))
+  await Promise.all(mails.map((one) => transporter.sendMail(one as never)))
   const rate = (n / (performance.now() - began)) * 1000
   const used = process.cpuUsage(cpu)
   transporter.close()
@@ -69,7 +87,12 @@ export async function baseline(port: number, n: number, mail: (n: number) => obj
 }
 
 /** Messages per second through steadymail, everything on. */
-export async function steady(port: number, n: number, store: Store, mail: (n: number) => object): Promise<Figures> {
+export async function steady(
+  port: number,
+  n: number,
+  store: Store,
+  mail: (n: number) => object,
+): Promise<Figures> {
   const transporter = pool(port)
   await transporter.sendMail(mail(0) as never)
   const mailer = wrapTransport(transporter, {
@@ -78,10 +101,17 @@ export async function steady(port: number, n: number, store: Store, mail: (n: nu
     policies: [{ name: 'bench', domains: ['*'], rate: '100000/s', burst: 100_000, concurrency: CONNECTIONS }],
   })
   await mailer.start()
+  const mails = Array.from({ length: n }, (_, i) => mail(i))
   const cpu = process.cpuUsage()
   const began = performance.now()
   let stored = 0
-  await Promise.all(Array.from({ length: n }, (_, i) => mailer.sendWithRetry(mail(i)).then(() => { stored = performance.now() })))
+  await Promise.all(
+    mails.map((one) =>
+      mailer.sendWithRetry(one).then(() => {
+        stored = performance.now()
+      }),
+    ),
+  )
   await mailer.idle()
   const ended = performance.now()
   const used = process.cpuUsage(cpu)
@@ -89,7 +119,11 @@ export async function steady(port: number, n: number, store: Store, mail: (n: nu
   if (accepted !== n) throw new Error(`accepted ${accepted} of ${n}`)
   await mailer.close()
   transporter.close()
-  return { rate: (n / (ended - began)) * 1000, enqueue: (n / (stored - began)) * 1000, cpu: (used.user + used.system) / n }
+  return {
+    rate: (n / (ended - began)) * 1000,
+    enqueue: (n / (stored - began)) * 1000,
+    cpu: (used.user + used.system) / n,
+  }
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'steadymail-bench-'))
@@ -117,7 +151,9 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     for (const [name, way] of Object.entries(ways)) {
       if (only !== undefined && !name.includes(only)) continue
       const { rate, enqueue, cpu } = await way(sink.port, n)
-      console.log(`${name.padEnd(16)} ${rate.toFixed(0)} msg/s = ${(rate / base.rate).toFixed(2)}, ${cpu.toFixed(0)} µs (${(base.cpu / cpu).toFixed(2)}; stored ${enqueue.toFixed(0)}/s)`)
+      console.log(
+        `${name.padEnd(16)} ${rate.toFixed(0)} msg/s = ${(rate / base.rate).toFixed(2)}, ${cpu.toFixed(0)} µs (${(base.cpu / cpu).toFixed(2)}; stored ${enqueue.toFixed(0)}/s)`,
+      )
     }
   }
   sink.close()

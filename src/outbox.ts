@@ -643,11 +643,12 @@ export class Outbox {
     const { events } = this.parts
     const { settlement, decision, outcome, verdict } = concluded
     const { delivery } = settlement
+    if (decision.kind === 'complete' && !events.heard('accepted')) return
     const about = aboutRecipient(claim, delivery)
     if (!outcome.accepted && outcome.uncertain) events.emit('uncertain', { ...about, reply: outcome.reply })
     switch (decision.kind) {
       case 'complete':
-        if (events.heard('accepted')) events.emit('accepted', { ...about, reply: outcome.reply })
+        events.emit('accepted', { ...about, reply: outcome.reply })
         break
       case 'retry':
         if (verdict !== undefined && events.heard('deferred')) {

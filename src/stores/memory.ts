@@ -324,7 +324,7 @@ class MemoryStore implements Store {
     if (mail.bytes === undefined && changes.some(({ delivery }) => !isFinal(delivery.state)))
       throw bytesGone(ticket)
     for (const { held, delivery } of changes) this.#put(held, delivery, { now, owner, keepOutcomes })
-    return { ...stored(mail), deliveries: changes.map(({ held }) => held.delivery) }
+    return stored(mail)
   }
 
   async outcomes(limit: number): Promise<readonly string[]> {

@@ -80,7 +80,7 @@ export interface Turn {
   readonly until: number
   readonly settle: readonly Settlement[]
   readonly claims: readonly ClaimRequest[]
-  /** Called inside the transaction with what was claimed; the lane states to save. Pure. */
+  /** Called inside the transaction with what was claimed; the lane states to save. Pure, may be called twice, must not throw. */
   readonly lanes: (claimed: readonly Claimed[]) => readonly StoredLane[]
   /** Whether messages that end in this turn are kept for `outcomes()` until acknowledged. */
   readonly keepOutcomes: boolean
@@ -152,7 +152,7 @@ export interface Store {
   open(): Promise<void>
   close(): Promise<void>
 
-  /** Takes the owner lease when it is free, expired or one's own; its fence, or `undefined`. */
+  /** Takes the owner lease when it is free, expired or one's own (by name, with a new fence); its fence, or `undefined`. Read heads and open claims after it: notices of mail from before are dropped. */
   own(owner: string, now: number, until: number): Promise<number | undefined>
   /** Extends it; false when another has taken it. */
   renew(fence: number, until: number): Promise<boolean>
@@ -163,7 +163,11 @@ export interface Store {
   add(added: NewMessage, room: Room | undefined, owner: number): Promise<Added>
   /** One transaction: settle, claim, save lanes. Shares its commit with adds of the same event-loop turn. */
   turn(turn: Turn): Promise<TurnResult>
-  /** The frozen bytes of an open message; `undefined` when it is gone. */
+  /**
+   * The frozen bytes; `undefined` when they are gone. They go in the transaction in which the last recipient ends,
+   * but for dead letters (a recipient failed, and not because it was cancelled): those keep them until purged,
+   * so that they can be sent again.
+   */
   bytes(ticket: string): Promise<Uint8Array | undefined>
 
   /** All queues with something waiting, in pages. */
@@ -174,7 +178,7 @@ export interface Store {
   openClaims(): Promise<readonly Claim[]>
   /** Claims waiting deliveries whose `expiresAt` has passed, to be settled; at most `limit`. */
   claimExpired(owner: number, now: number, until: number, limit: number): Promise<readonly Claim[]>
-  /** What other processes left for the owner since the last call. Cheap when there is nothing. */
+  /** What other processes left for the owner since the last call, mail summed up by queue; nothing for who does not own. Cheap when there is nothing. */
   notices(owner: number): Promise<readonly Notice[]>
   /** Leaves a notice for the owner. */
   notify(notice: Notice): Promise<void>
@@ -184,7 +188,11 @@ export interface Store {
   history(deliveryId: number): Promise<readonly AttemptRecord[]>
   list(filter: ListFilter): Promise<readonly Stored[]>
   counts(): Promise<Counts>
-  /** Changes unclaimed deliveries of a ticket in one transaction; what it wrote, `undefined` for an unknown ticket. Durable when it resolves. */
+  /**
+   * Changes unclaimed deliveries of a ticket in one transaction and answers with the whole message as it is then;
+   * `undefined` for an unknown ticket. Durable when it resolves. Throws `BAD_STATE` when a delivery is to wait
+   * again and the bytes are gone; then nothing is changed.
+   */
   amend(
     ticket: string,
     change: Amendment,
@@ -196,11 +204,19 @@ export interface Store {
   /** Settled tickets whose outcome is not acknowledged, oldest first. */
   outcomes(limit: number): Promise<readonly string[]>
   acknowledge(tickets: readonly string[]): Promise<void>
-  /** Forgets messages settled before `settledBefore` (accepted) and `failedBefore` (any failed recipient), and keys older than `keysBefore`; at most `limit` each. How many messages went. */
+  /**
+   * Forgets messages settled before `settledBefore` (all accepted) or `failedBefore` (any failed recipient), and keys
+   * whose message ended before `keysBefore`; at most `limit` of each. Outcomes that nobody acknowledged stay.
+   * How many messages went.
+   */
   purge(
     before: { settledBefore: number; failedBefore: number; keysBefore: number },
     limit: number,
   ): Promise<number>
-  /** Removes an address: waiting deliveries to it end as cancelled, settled ones forget it. Tickets touched. */
+  /**
+   * Removes an address, whatever its case: deliveries that wait or are parked end as cancelled, settled ones forget it
+   * (address and domain become empty, its mention in replies is replaced); one under way does so when it is settled.
+   * Tickets touched. The bytes of a message that still waits for other recipients stay as they are.
+   */
   erase(address: string, now: number, owner: number, keepOutcomes: boolean): Promise<readonly string[]>
 }

@@ -853,7 +853,7 @@ export function storeContract(subject: StoreSubject, { describe, it }: TestRunne
           offered.map(({ address }) => address),
           ['b@y.test'],
         )
-        assert.deepEqual(amended?.deliveries, offered.map(cancel))
+        assert.deepEqual(amended?.deliveries, [claim.deliveries[0], ...offered.map(cancel)])
         assert.deepEqual(await bench.claim({ lane: 'y.test' }), {})
         assert.deepEqual(await store.outcomes(9), [])
         await bench.settle(claim, waitingAgain(T0))

@@ -18,7 +18,7 @@ import {
 } from './rows.ts'
 
 /** Index rows that one page of heads walks: about 5 ms. */
-const WALK = 10_000
+const WALK = 4_000
 const LANES = 2_000
 /** Messages that one step of a listing looks at, and what it may find by index before it goes by steps. */
 const STEP = 2_000

@@ -335,13 +335,7 @@ class SqliteStore implements Store {
         if (before) deliveries.put(tx, before, next, found.id, { now, owner, keepOutcomes })
         if (!isFinal(next.state)) this.#noticedHere = true
       }
-      const after = reads.find(ticket)?.stored
-      return (
-        after && {
-          ...after,
-          deliveries: after.deliveries.filter(({ id }) => written.some((one) => one.id === id)),
-        }
-      )
+      return written.length > 0 ? reads.find(ticket)?.stored : found.stored
     })
     if (amended?.settledAt !== undefined) this.#cache.drop(ticket)
     return amended

@@ -17,7 +17,14 @@ export const DAY = 24 * HOUR
 
 const DURATION = /^(\d{1,12}(?:\.\d{1,6})?)(ms|s|m|h|d|w)$/
 const RATE = /^(\d{1,12}(?:\.\d{1,6})?)\/(s|min|h|d)$/
-const DURATION_UNIT: Readonly<Record<string, number>> = { ms: 1, s: SECOND, m: MINUTE, h: HOUR, d: DAY, w: 7 * DAY }
+const DURATION_UNIT: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: SECOND,
+  m: MINUTE,
+  h: HOUR,
+  d: DAY,
+  w: 7 * DAY,
+}
 const RATE_UNIT: Readonly<Record<string, number>> = { s: SECOND, min: MINUTE, h: HOUR, d: DAY }
 
 /** Longest duration there is a use for: ten years, so that moments stay dates. */

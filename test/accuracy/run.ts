@@ -33,7 +33,7 @@ function row(name: string, group: readonly Judged[]): string {
 }
 
 function table(title: string, key: (one: Judged) => string): void {
-  const groups = Map.groupBy === undefined ? groupBy(key) : Map.groupBy(judged, key)
+  const groups = groupBy(key)
   console.log(`\n${title.padEnd(24)}     n  persistence     cause     scope   waits  invented`)
   for (const [name, group] of [...groups].sort((a, b) => b[1].length - a[1].length))
     console.log(row(name, group))

@@ -2,7 +2,7 @@
 // need, so a reply is held against a handful of them. Not here: which sets are asked in which order (classifier.ts).
 
 import type { ReplyRule } from '../policy.ts'
-import type { Duration } from '../units.ts'
+import { duration } from '../units.ts'
 import { anchorsOf } from './anchor.ts'
 import type { Facts } from './facts.ts'
 
@@ -24,15 +24,6 @@ export interface RuleSet {
 export type Reads = 'flat' | 'folded'
 
 type Test = (facts: Facts) => boolean
-
-const UNIT_MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 } as const
-
-// Rules were checked when the options were parsed; here a duration is only turned into a number.
-function lengthMs(duration: Duration): number | undefined {
-  if (typeof duration === 'number') return duration
-  const found = /^(\d{1,12}(?:\.\d{1,6})?)(ms|s|m|h|d|w)$/.exec(duration)
-  return found === null ? undefined : Number(found[1]) * UNIT_MS[found[2] as keyof typeof UNIT_MS]
-}
 
 function codeTest(code: ReplyRule['code']): Test | undefined {
   if (code === undefined) return undefined
@@ -94,7 +85,7 @@ export function compileRule(rule: ReplyRule, reads: Reads = 'flat'): CompiledRul
           : (facts) => a(facts) && b(facts) && c(facts) && (d === undefined || d(facts))
   return {
     rule,
-    retryAfterMs: rule.retryAfter === undefined ? undefined : lengthMs(rule.retryAfter),
+    retryAfterMs: rule.retryAfter === undefined ? undefined : duration(rule.retryAfter),
     fits,
   }
 }

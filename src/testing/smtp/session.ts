@@ -436,7 +436,7 @@ export class Session implements SmtpSession {
       return
     }
     const { otherwise, ...facts } = more
-    const answer = script({
+    const event: SmtpEvent = {
       phase,
       command,
       session: this,
@@ -450,22 +450,38 @@ export class Session implements SmtpSession {
       message: undefined,
       open: this.host.counts.open,
       ...facts,
-    })
+    }
+    let answer: ReturnType<SmtpScriptFunction>
+    try {
+      answer = script(event)
+    } catch (error) {
+      this.fail(phase, error)
+      return
+    }
     if (!(answer instanceof Promise)) {
       this.act(phase, answer, ok, otherwise)
       return
     }
     this.paused = true
     this.flush()
-    answer.then(
-      (said) => {
+    answer
+      .then(
+        (said) => {
+          if (!this.over) this.act(phase, said, ok, otherwise)
+        },
+        (error) => this.fail(phase, error),
+      )
+      .then(() => {
         this.paused = false
-        if (this.over) return
-        this.act(phase, said, ok, otherwise)
         this.run()
-      },
-      () => this.drop(),
-    )
+      })
+  }
+
+  /** A script's own mistake is told to whoever reads replies or log. */
+  private fail(phase: SmtpPhase, error: unknown): void {
+    const why = error instanceof Error ? error.message : String(error)
+    this.reply(phase, `451 4.3.0 Error in the SMTP script: ${why.replace(/[\r\n]+/g, ' ')}`)
+    this.end()
   }
 
   private act(
@@ -478,7 +494,11 @@ export class Session implements SmtpSession {
       ok()
       return
     }
-    const { reply, and } = readAnswer(answer)
+    const { reply, and } = typeof answer === 'string' ? parseAnswer(answer) : withDefaults(answer)
+    if (reply !== undefined && !/^[2-5]\d\d[ -]/.test(reply)) {
+      this.fail(phase, new Error(`expected a code and a text, 'drop', 'hang' or 'pass', got '${reply}'`))
+      return
+    }
     if (reply !== undefined && !/^[45]/.test(reply)) ok(reply)
     else {
       if (reply !== undefined) this.reply(phase, reply)
@@ -556,17 +576,17 @@ const PHASES: Readonly<Record<string, SmtpPhase>> = {
   STARTTLS: 'starttls',
 }
 
-function readAnswer(answer: SmtpAnswer): {
+interface Said {
   readonly reply: string | undefined
   readonly and: 'stay' | 'close' | 'drop' | 'hang'
-} {
+}
+
+function parseAnswer(answer: string): Said {
   if (answer === 'drop' || answer === 'hang') return { reply: undefined, and: answer }
-  const { reply, and } = typeof answer === 'string' ? { reply: answer, and: undefined } : answer
-  if (reply !== undefined && !/^[2-5]\d\d[ -]/.test(reply)) {
-    throw new Error(
-      `an SMTP script answered '${reply}': expected a code and a text, 'drop', 'hang' or 'pass'`,
-    )
-  }
+  return withDefaults({ reply: answer })
+}
+
+function withDefaults({ reply, and }: Exclude<SmtpAnswer, string>): Said {
   return { reply, and: and ?? (reply?.startsWith('421') ? 'close' : 'stay') }
 }
 

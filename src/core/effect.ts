@@ -119,9 +119,14 @@ function targetOf(
   return showsRecipientProvider(reply, verdict, policy) ? 'lane' : 'egress'
 }
 
-/** Whether the relay repeats what a recipient's provider said. */
+/**
+ * Whether the relay repeats what a recipient's provider said: a rule of that provider matched, its marks are in the
+ * text, or the text quotes another server. That the recipient's domain is the provider's is no mark.
+ */
 function showsRecipientProvider(reply: Reply, verdict: Verdict, policy: EffectivePolicy): boolean {
-  if (verdict.layer === 'user') return true
-  if (verdict.provider !== undefined && !policy.relays.has(verdict.provider)) return true
+  const { layer, provider } = verdict
+  if (layer === 'user') return true
+  if (provider !== undefined && !policy.relays.has(provider))
+    if (layer === 'provider' || !policy.names.includes(provider)) return true
   return / said:| responded:|remote (?:host|server|mta)/i.test(reply.text.slice(0, 2_000))
 }

@@ -77,6 +77,20 @@ describe('through a relay', () => {
     expect(spoken('relay', 'rate-limit', { phase: 'dot' }, { layer: 'user' })).toBe('lane throttle')
   })
 
+  it('that the recipient is at a provider does not make the relay’s own words the provider’s', () => {
+    const gmail = bookOf([], [{ name: 'gmail', domains: ['gmail.com'], lane: 'gmail' }]).forDomain(
+      'gmail.com',
+    )
+    const by = (layer: Verdict['layer']) =>
+      effectOf(
+        replyOf({ phase: 'dot' }),
+        verdictOf('rate-limit', { provider: 'gmail', layer }),
+        'relay',
+        gmail,
+      ).target
+    expect([by('general'), by('provider')]).toEqual(['egress', 'lane'])
+  })
+
   it('the marks of a submission relay are one’s account’s', () => {
     const ses = { name: 'ses', role: 'submission' as const, rules: [] }
     const withSes = bookOf([], [ses]).forDomain('example.com')

@@ -7,8 +7,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createTransport } from 'nodemailer'
-import { memoryStore, type Store, wrapTransport } from '../src/index.ts'
-import { sqliteStore } from '../src/sqlite.ts'
+import type { Store } from '../src/index.ts'
+
+// what is measured is what is published: the built package
+const built = (name: string) => import(new URL(`../dist/${name}.js`, import.meta.url).href)
+const { memoryStore, wrapTransport } = (await built('index')) as typeof import('../src/index.ts')
+const { sqliteStore } = (await built('sqlite')) as typeof import('../src/sqlite.ts')
 
 const CONNECTIONS = 5
 const DOMAINS = 100

@@ -68,6 +68,40 @@ function strength({ kind }: { readonly kind: string }): number {
 
 /** Understands an attempt that reached the server or failed on the way. */
 export function conclude(claim: Claim, result: AttemptResult, context: ConcludeContext): Conclusion {
+  return result.outcomes.every((outcome) => outcome.accepted) &&
+    result.outcomes.length === claim.deliveries.length
+    ? allAccepted(claim, result, context)
+    : someRefused(claim, result, context)
+}
+
+const COMPLETE: Decision = { kind: 'complete' }
+
+/** The common end, without the questions that only refusals ask. */
+function allAccepted(claim: Claim, result: AttemptResult, context: ConcludeContext): Conclusion {
+  const recipients = claim.deliveries.length
+  const lesson: Lesson = { kind: 'accepted', recipients, accepted: recipients }
+  const concluded = claim.deliveries.map((before, i) => {
+    const outcome = result.outcomes[i] ?? missing
+    const record: AttemptRecord = {
+      at: context.startedAt,
+      durationMs: Math.round(result.durationMs),
+      counted: true,
+      reply: outcome.reply,
+      ...(result.transcript === undefined ? {} : { transcript: result.transcript }),
+    }
+    const delivery = apply(before, COMPLETE, record, context.now)
+    return {
+      settlement: { fence: claim.fence, delivery, record },
+      decision: COMPLETE,
+      outcome,
+      verdict: undefined,
+      before,
+    }
+  })
+  return { concluded, lane: lesson, egress: lesson, sender: lesson, halve: undefined }
+}
+
+function someRefused(claim: Claim, result: AttemptResult, context: ConcludeContext): Conclusion {
   const lessons = { lane: weakest(claim), egress: weakest(claim), sender: weakest(claim) }
   const progress = result.outcomes.some((o) => o.accepted)
   const concluded = claim.deliveries.map((delivery, i) => {

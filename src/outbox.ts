@@ -194,13 +194,21 @@ export class Outbox {
 
   /** Marks a lane's state to be saved. */
   touch(gated: Gated): void {
+    this.#stain(gated)
+    this.ask()
+  }
+
+  #stain(gated: Gated): void {
+    if (gated.dirty || !this.parts.store.durable) return
     gated.dirty = true
     this.#dirty.add(gated)
-    this.ask()
   }
 
   /** Turns until every result is saved or the store fails. */
   async flush(): Promise<void> {
+    if (!this.parts.store.durable) {
+      for (const gated of [this.egress, ...this.lanes.all(), ...this.lanes.senders()]) this.#dirty.add(gated)
+    }
     while (this.#unsaved.length > 0 || this.#dirty.size > 0) {
       const before = this.#unsaved.length + this.#dirty.size
       await this.#run()
@@ -265,7 +273,7 @@ export class Outbox {
       result = await turn
     } catch (error) {
       this.#unsaved = [...settle, ...this.#unsaved]
-      for (const gated of dirty) this.#dirty.add(gated)
+      for (const gated of dirty) this.#dirty.add(gated) // still not saved
       for (const [gated, state] of undo) gated.state = state
       for (const plan of plans) {
         this.lanes.unanswered(plan.queue)
@@ -345,17 +353,20 @@ export class Outbox {
     dirty: readonly Gated[],
     now: number,
   ): StoredLane[] {
-    for (const [gated, state] of undo) gated.state = state
-    for (let i = 0; i < plans.length; i++) {
-      const cost = claimed[i]?.claim?.deliveries.length ?? 0
-      if (cost === 0) continue
-      const { lane } = plans[i] as Plan
-      lane.state = depart(lane.state, lane.limits, now, cost)
-      this.egress.state = depart(this.egress.state, this.egress.limits, now, cost)
+    const cost = (i: number) => claimed[i]?.claim?.deliveries.length ?? 0
+    // planning spent what was asked for; where less was claimed, the true cost is spent instead
+    if (plans.some((plan, i) => cost(i) !== plan.limit)) {
+      for (const [gated, state] of undo) gated.state = state
+      for (const [i, { lane }] of plans.entries()) {
+        if (cost(i) === 0) continue
+        lane.state = depart(lane.state, lane.limits, now, cost(i))
+        this.egress.state = depart(this.egress.state, this.egress.limits, now, cost(i))
+      }
     }
-    const save = new Set<Gated>([...dirty, ...undo.keys()])
+    // what ends with the process is saved when the mailer closes: another may go on with the same store
+    if (!this.parts.store.durable && !this.#stopped) return []
     const rows: StoredLane[] = []
-    for (const gated of save) {
+    for (const gated of new Set<Gated>([...dirty, ...undo.keys()])) {
       gated.dirty = false
       const quiet = gated.inFlight === 0 && isQuiet(gated.state, gated.limits, now)
       rows.push({ key: gated.key, state: quiet ? undefined : saveLane(gated.state) })
@@ -560,16 +571,16 @@ export class Outbox {
     const { plan } = flight
     const probe =
       gated === plan.lane ? plan.probe : gated === this.egress ? plan.egressProbe : plan.senderProbe
-    const arrival = {
+    const arrival: Arrival = {
       ...lesson,
       probe,
       startedAt: flight.startedAt,
       ticket: flight.claim.message.id,
       inFlight: gated.inFlight + 1,
-    } as Arrival
+    }
     const { state, events } = arrive(gated.state, gated.limits, now, arrival, clock.random)
     gated.state = state
-    this.#dirty.add(gated)
+    this.#stain(gated)
     if (gated === plan.lane) {
       const refused = lesson.kind === 'throttle' && probe
       if (refused) plan.lane.avoid = [...plan.lane.avoid.slice(-7), flight.claim.message.id]

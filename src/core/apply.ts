@@ -11,9 +11,8 @@ export function apply(
   record: AttemptRecord | undefined,
   now: number,
 ): Delivery {
-  const { settledAt: _settledAt, reason: _reason, ...open } = delivery
   const tried = {
-    ...open,
+    ...(delivery.settledAt === undefined && delivery.reason === undefined ? delivery : reopened(delivery)),
     tries: delivery.tries + (record === undefined ? 0 : 1),
     uncertain: delivery.uncertain + (record?.uncertain === true ? 1 : 0),
     ...(record === undefined ? {} : { last: record }),
@@ -37,4 +36,9 @@ export function apply(
     default:
       return decision satisfies never
   }
+}
+
+function reopened(delivery: Delivery): Delivery {
+  const { settledAt: _settledAt, reason: _reason, ...open } = delivery
+  return open
 }

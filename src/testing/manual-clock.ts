@@ -127,17 +127,16 @@ export function manualClock(options: { start?: number; seed?: number } = {}): Ma
         over = true
       }
       promise.then(end, end)
-      await settle()
-      while (!over) {
+      for (;;) {
+        // what is due now may make it busy: asked only when nothing more comes of it
+        await settle()
+        if (over) break
         if (await busy?.()) {
           await turn()
           continue
         }
         const next = alarms.peek()
-        if (next === undefined) {
-          await settle() // nothing is set: only a socket or a file can still move things
-          continue
-        }
+        if (next === undefined) continue // nothing is set: only a socket or a file can still move things
         if (next.at > limit) throw new Error(`manualClock: not settled within ${limitMs} ms`)
         await moveTo(next.at, () => over || (alarms.peek()?.at ?? Number.POSITIVE_INFINITY) > next.at)
       }

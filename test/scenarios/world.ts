@@ -1,7 +1,15 @@
 // A small world for scenarios: a real SMTP server on loopback, a mailer on it, and a clock that moves when told.
 
 import { createTransport } from 'nodemailer'
-import { type Mailer, memoryStore, type Outcome, type WrapOptions, wrapTransport } from 'steadymail'
+import {
+  type Mailer,
+  memoryStore,
+  type Outcome,
+  type SendOptions,
+  type Ticket,
+  type WrapOptions,
+  wrapTransport,
+} from 'steadymail'
 import {
   type ManualClock,
   manualClock,
@@ -11,22 +19,38 @@ import {
 } from 'steadymail/testing'
 import { onTestFinished } from 'vitest'
 
+export const MINUTE = 60_000
+export const HOUR = 60 * MINUTE
+export const DAY = 24 * HOUR
+
+/** When every world begins. */
+export const BEGIN = 1_767_225_600_000
+
 export interface World {
   readonly server: SmtpServer
   readonly clock: ManualClock
   readonly mailer: Mailer
-  /** What the mailer told, as `name` or `name:lane`, in order. */
+  /** What the mailer told, as `name:lane` or `name:address`, in order. */
   readonly told: string[]
+  send(to: string | readonly string[], options?: SendOptions): Promise<Ticket>
   /** Sends to these addresses, one message each; runs time until all have ended. */
   deliver(...to: (string | readonly string[])[]): Promise<Outcome[]>
   /** Runs time until the promise settles; stands still while an attempt is under way. */
   run<T>(promise: Promise<T>, limitMs?: number): Promise<T>
+  /** Runs time for so long; stands still while an attempt is under way. */
+  pass(ms: number): Promise<void>
+  /** Lets what is due now happen on the wire; time stands still. */
+  rest(): Promise<void>
+  /** How often the server was asked this. */
+  asked(phase: string): number
 }
 
 export interface WorldOptions extends Partial<WrapOptions> {
   readonly smtp?: SmtpServerOptions
   readonly pool?: boolean
   readonly auth?: { user: string; pass: string }
+  /** Further options of the nodemailer transport. */
+  readonly transport?: Record<string, unknown>
 }
 
 export const mail = (to: string | readonly string[]) => ({
@@ -36,8 +60,23 @@ export const mail = (to: string | readonly string[]) => ({
   text: 'Hello there.',
 })
 
+/** Runs the clock for a mailer that talks over real sockets: time stands still while an attempt is under way. */
+export function runner(clock: ManualClock, ...mailers: readonly Mailer[]) {
+  const busy = async () => {
+    for (const mailer of mailers) {
+      const lanes = await mailer.lanes().catch(() => [])
+      if ((lanes[0]?.inFlight ?? 0) > 0) return true
+    }
+    return false
+  }
+  const run = <T>(promise: Promise<T>, limitMs?: number) =>
+    clock.runUntil(promise, { busy, ...(limitMs === undefined ? {} : { limitMs }) })
+  const pass = (ms: number) => run(new Promise<void>((resolve) => void clock.after(ms, resolve)))
+  return { run, pass, rest: () => pass(0) }
+}
+
 export async function world(options: WorldOptions = {}): Promise<World> {
-  const { smtp, pool = false, auth, ...wrap } = options
+  const { smtp, pool = false, auth, transport, ...wrap } = options
   const clock = manualClock()
   const server = await smtpServer({ now: clock.now, ...smtp })
   const transporter = createTransport({
@@ -46,6 +85,7 @@ export async function world(options: WorldOptions = {}): Promise<World> {
     pool,
     ignoreTLS: true,
     ...(auth === undefined ? {} : { auth }),
+    ...transport,
   } as never)
   const told: string[] = []
   const mailer = wrapTransport(transporter, { store: memoryStore(), clock, ...wrap })
@@ -60,18 +100,21 @@ export async function world(options: WorldOptions = {}): Promise<World> {
     transporter.close()
     await server.close()
   })
-  const busy = async () => ((await mailer.lanes())[0]?.inFlight ?? 0) > 0
-  const run = <T>(promise: Promise<T>, limitMs?: number) =>
-    clock.runUntil(promise, { busy, ...(limitMs === undefined ? {} : { limitMs }) })
+  const { run, pass, rest } = runner(clock, mailer)
+  const send = (to: string | readonly string[], how?: SendOptions) => mailer.sendWithRetry(mail(to), how)
   return {
     server,
     clock,
     mailer,
     told,
     run,
+    pass,
+    rest,
+    send,
     async deliver(...to) {
-      const tickets = await Promise.all(to.map((address) => mailer.sendWithRetry(mail(address))))
+      const tickets = await Promise.all(to.map((address) => send(address)))
       return run(Promise.all(tickets.map((ticket) => ticket.settled())))
     },
+    asked: (phase) => server.log.filter((line) => line.kind === 'command' && line.phase === phase).length,
   }
 }

@@ -101,7 +101,11 @@ export function receiver(
     case 'max-connections':
       return maxConnections(least(one.limit, 1, `${path}.limit`), reply)
     case 'reputation':
-      return reputation(limitOf(one.limit, path), duration(one.recovery ?? 12 * HOUR, `${path}.recovery`), reply)
+      return reputation(
+        limitOf(one.limit, path),
+        duration(one.recovery ?? 12 * HOUR, `${path}.recovery`),
+        reply,
+      )
     case 'outage': {
       const from = start + duration(one.from, `${path}.from`)
       return outage(from, from + duration(one.lasts, `${path}.lasts`), one.how ?? 'busy', reply)

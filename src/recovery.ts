@@ -2,6 +2,7 @@
 // end what has expired, forget what is old. Everything that changes a delivery goes through outbox.settle.
 
 import { apply } from './core/apply.ts'
+import { crashRecord } from './core/crash.ts'
 import { afterCrash } from './core/decide.ts'
 import { clampLane, type LaneState, loadLane, releaseLane, viewLane } from './core/lane.ts'
 import { EGRESS } from './egress.ts'
@@ -133,8 +134,9 @@ export class Recovery {
         now,
         random: clock.random,
       })
-      const after = { ...apply(delivery, decision, undefined, now), crashes: delivery.crashes + 1 }
-      outbox.settle({ fence: claim.fence, delivery: after }, () => {
+      const record = crashRecord(now)
+      const after = apply(delivery, decision, record, now)
+      outbox.settle({ fence: claim.fence, delivery: after, record }, () => {
         if (decision.kind === 'fail') outbox.tellFailed(claim, after)
         else outbox.tellUncertain(claim, after, decision)
       })

@@ -1,6 +1,7 @@
 // A decision written down: the delivery as it is afterwards. A new value each time; counters only ever grow
 // here, but for the tries that did not count, which end with one that did.
 
+import { crashesWith, isCrash } from './crash.ts'
 import type { Decision } from './decide.ts'
 import type { AttemptRecord, Delivery } from './delivery.ts'
 
@@ -11,13 +12,15 @@ export function apply(
   record: AttemptRecord | undefined,
   now: number,
 ): Delivery {
+  const crashed = isCrash(record)
   const tried = {
     ...(delivery.settledAt === undefined && delivery.reason === undefined ? delivery : reopened(delivery)),
     tries: delivery.tries + (record === undefined ? 0 : 1),
-    uncertain: delivery.uncertain + (record?.uncertain === true ? 1 : 0),
+    uncertain: delivery.uncertain + (record?.uncertain === true && !crashed ? 1 : 0),
+    crashes: crashed ? crashesWith(delivery, now) : delivery.crashes,
     ...(record === undefined ? {} : { last: record }),
   }
-  const attempts = delivery.attempts + (record === undefined ? 0 : 1)
+  const attempts = delivery.attempts + (record?.counted === true ? 1 : 0)
   switch (decision.kind) {
     case 'complete':
       return { ...tried, attempts, uncounted: 0, state: 'accepted', settledAt: now }
@@ -28,7 +31,7 @@ export function apply(
     case 'retry': {
       const waiting = { ...tried, state: 'waiting' as const, dueAt: decision.at }
       if (!decision.countsAsAttempt)
-        return { ...waiting, uncounted: delivery.uncounted + (record === undefined ? 0 : 1) }
+        return { ...waiting, uncounted: delivery.uncounted + (record === undefined || crashed ? 0 : 1) }
       // after too many free tries each one counts, until something else is said
       const uncounted = decision.overdrawn === true ? delivery.uncounted : 0
       return { ...waiting, attempts, uncounted }

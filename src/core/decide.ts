@@ -4,13 +4,14 @@
 // Not here: writing the decision down (apply.ts).
 
 import { clampToLast, MOST_UNCOUNTED, UNCOUNTED_WAIT_MS, waitAfter } from './backoff.ts'
+import { CRASHES_APART_MS, crashesWith } from './crash.ts'
 import type { Delivery, FailReason } from './delivery.ts'
 import { type Effect, isBeforeMail, isOfSession, isOwn } from './effect.ts'
 import type { OnUncertain } from './message.ts'
 import type { EffectivePolicy } from './policy-merge.ts'
 import type { ResolvedReaction } from './reaction.ts'
 import type { Reply } from './reply.ts'
-import { DAY, MINUTE, SECOND } from './units.ts'
+import { DAY, SECOND } from './units.ts'
 import type { Verdict } from './verdict.ts'
 
 export { type Effect, type EffectTarget, effectOf } from './effect.ts'
@@ -52,8 +53,6 @@ export interface DecideContext {
 const MOST_UNCERTAIN = 2
 /** After so many claims found open after crashes, too. */
 const MOST_CRASHES = 3
-/** Between a second crash and the next try, so that no message keeps killing the process. */
-const CRASH_WAIT_MS = 15 * MINUTE
 
 /** A wait said by a server is believed between these. */
 const LEAST_STATED_MS = SECOND
@@ -81,14 +80,15 @@ export function decide(
 }
 
 /**
- * Decides what becomes of a claim found open when a process starts: it may have been sent.
- * The first is tried again at once, a second after 15 minutes, a third is parked.
+ * Decides what becomes of a claim found open when a process starts: it may have been sent. It is tried again at once
+ * the first time, later after a pause, so that no message kills the process at every start; the third crash, each
+ * a quarter of an hour from the one before, parks it. Applied with a `crashRecord`.
  */
 export function afterCrash(delivery: Delivery, context: DecideContext): Decision {
   if (context.onUncertain === 'fail') return { kind: 'fail', reason: 'uncertain' }
   if (context.onUncertain === 'park') return { kind: 'park', why: 'uncertain' }
-  if (delivery.crashes + 1 >= MOST_CRASHES) return { kind: 'park', why: 'crashes' }
-  const wait = delivery.crashes === 0 ? 0 : CRASH_WAIT_MS
+  if (crashesWith(delivery, context.now) >= MOST_CRASHES) return { kind: 'park', why: 'crashes' }
+  const wait = delivery.crashes === 0 ? 0 : CRASHES_APART_MS
   return next(context.now + wait, delivery, delivery.expiresAt, context.now, { countsAsAttempt: false })
 }
 

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { apply } from '../../src/core/apply.ts'
 import { CAUSES, type Cause, SCOPES } from '../../src/core/cause.ts'
+import { crashRecord } from '../../src/core/crash.ts'
 import { afterCrash, type Decision, decide, effectOf, type Tried } from '../../src/core/decide.ts'
 import type { Delivery } from '../../src/core/delivery.ts'
 import { PHASES, type Reply } from '../../src/core/reply.ts'
@@ -280,18 +281,35 @@ describe('an uncertain outcome', () => {
 })
 
 describe('a claim found open after a crash', () => {
-  const crashed = (crashes: number, onUncertain: 'retry' | 'park' | 'fail' = 'retry') =>
-    afterCrash(deliveryOf({ crashes }), { ...context, onUncertain })
+  /** Crashes at these minutes; what was decided each time. */
+  function crashes(minutes: readonly number[], onUncertain: 'retry' | 'park' | 'fail' = 'retry'): string[] {
+    let delivery = deliveryOf()
+    return minutes.map((minute) => {
+      const now = T0 + minute * MIN
+      const decision = afterCrash(delivery, { ...context, now, onUncertain })
+      delivery = apply(delivery, decision, crashRecord(now), now)
+      return decision.kind === 'retry' ? `again at ${(decision.at - T0) / MIN}` : JSON.stringify(decision)
+    })
+  }
+  const parked = '{"kind":"park","why":"crashes"}'
 
   it('is tried at once, then after a quarter of an hour, then parked: no message kills every start', () => {
-    expect(crashed(0)).toEqual(retry(0, false))
-    expect(crashed(1)).toEqual(retry(15 * MIN, false))
-    expect(crashed(2)).toEqual({ kind: 'park', why: 'crashes' })
+    expect(crashes([0, 20, 36])).toEqual(['again at 0', 'again at 35', parked])
+  })
+
+  it('a service that restarts again and again within minutes has crashed once', () => {
+    expect(crashes([0, 1, 17, 33])).toEqual(['again at 0', 'again at 16', 'again at 32', parked])
   })
 
   it('may have been delivered, so onUncertain is asked', () => {
-    expect(crashed(0, 'park')).toEqual({ kind: 'park', why: 'uncertain' })
-    expect(crashed(0, 'fail')).toEqual({ kind: 'fail', reason: 'uncertain' })
+    expect(crashes([0], 'park')).toEqual(['{"kind":"park","why":"uncertain"}'])
+    expect(crashes([0], 'fail')).toEqual(['{"kind":"fail","reason":"uncertain"}'])
+  })
+
+  it('is told in the history, and is neither an attempt nor an uncertain outcome of one', () => {
+    const after = apply(deliveryOf(), { kind: 'retry', at: T0, countsAsAttempt: false }, crashRecord(T0), T0)
+    expect(after).toMatchObject({ crashes: 1, tries: 1, attempts: 0, uncounted: 0, uncertain: 0 })
+    expect(after.last?.reply.text).toBe('the process ended during this try')
   })
 })
 

@@ -80,7 +80,7 @@ export interface Turn {
   readonly until: number
   readonly settle: readonly Settlement[]
   readonly claims: readonly ClaimRequest[]
-  /** Called inside the transaction with what was claimed; the lane states to save. Pure, may be called twice, must not throw. */
+  /** Called inside the transaction with what was claimed; the lane states to save. Called once; must not throw. */
   readonly lanes: (claimed: readonly Claimed[]) => readonly StoredLane[]
   /** Whether messages that end in this turn are kept for `outcomes()` until acknowledged. */
   readonly keepOutcomes: boolean

@@ -6,7 +6,7 @@ import { dirname, resolve } from 'node:path'
 import { badOption, SteadymailError } from '../../core/error.ts'
 import type { SqliteConnection, SqliteDriver } from './driver.ts'
 import { storeFailed } from './errors.ts'
-import { migrate } from './schema.ts'
+import { migrate, schemaOf } from './schema.ts'
 
 /** `statfs` types whose locks SQLite cannot trust (sqlite.org/faq.html#q5): NFS, SMB 1 to 3, AFS, Ceph. */
 const NETWORK = new Map([
@@ -63,6 +63,7 @@ export function openDatabase(file: string, driver: SqliteDriver): SqliteConnecti
   try {
     db = new driver(file)
     db.exec('PRAGMA busy_timeout = 2000') // opening may wait: others recover or migrate
+    schemaOf(db, file) // before anything is changed: it may be somebody else's
     // both only take effect before the first table
     db.exec('PRAGMA page_size = 4096')
     db.exec('PRAGMA auto_vacuum = INCREMENTAL')
@@ -79,6 +80,8 @@ export function openDatabase(file: string, driver: SqliteDriver): SqliteConnecti
     db.exec(`PRAGMA journal_size_limit = ${64 << 20}`)
     db.exec('PRAGMA cache_size = -32000')
     db.exec('PRAGMA temp_store = MEMORY')
+    // wiped bytes are overwritten, not just let go: 5 µs a message
+    db.exec('PRAGMA secure_delete = ON')
     // the first write finds a read-only file now rather than with the first mail
     db.exec('BEGIN IMMEDIATE; UPDATE ledger SET id = 1; COMMIT')
     db.exec(`PRAGMA busy_timeout = ${BUSY_MS}`)

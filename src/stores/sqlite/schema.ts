@@ -89,36 +89,34 @@ export const MIGRATIONS: readonly string[] = [
   `,
 ]
 
+/** The schema version of the open file, 0 for an empty one; refuses what is not ours or newer. Changes nothing. */
+export function schemaOf(db: SqliteConnection, file: string, known = MIGRATIONS.length): number {
+  const read = (pragma: string): unknown => Object.values(db.prepare(`PRAGMA ${pragma}`).get() as object)[0]
+  const application = read('application_id')
+  const { n: tables } = db.prepare('SELECT count(*) AS n FROM sqlite_master').get() as { n: number }
+  if (application === 0 && tables === 0) return 0
+  if (application !== APPLICATION_ID)
+    throw new SteadymailError('STORE_SCHEMA', `${file}: this SQLite database is no steadymail outbox`)
+  const found = read('user_version') as number
+  if (found > known)
+    throw new SteadymailError(
+      'STORE_SCHEMA',
+      `${file}: made by a newer steadymail (schema ${found}, this version knows ${known}): upgrade it`,
+    )
+  return found
+}
+
 /** Makes the open file an outbox of this version, or refuses it. `migrations` is for tests of upgrades. */
 export function migrate(
   db: SqliteConnection,
   file: string,
   migrations: readonly string[] = MIGRATIONS,
 ): void {
-  const foreign = (what: string) => new SteadymailError('STORE_SCHEMA', `${file}: ${what}`)
-  const read = (pragma: string): unknown => Object.values(db.prepare(`PRAGMA ${pragma}`).get() as object)[0]
-  const version = (): number => {
-    const application = read('application_id')
-    const tables = db.prepare('SELECT count(*) AS n FROM sqlite_master').get() as { n: number }
-    if (application === 0 && tables.n === 0) return 0
-    if (application !== APPLICATION_ID) throw foreign('this SQLite database is no steadymail outbox')
-    return read('user_version') as number
-  }
-  const refuse = (found: number) => {
-    if (found > migrations.length)
-      throw foreign(
-        `made by a newer steadymail (schema ${found}, this version knows ${migrations.length}): upgrade it`,
-      )
-  }
-  const found = version()
-  refuse(found)
-  if (found === migrations.length) return
-  // another process may be doing the same: look again inside the transaction
+  if (schemaOf(db, file, migrations.length) === migrations.length) return
   db.exec('BEGIN IMMEDIATE')
   try {
-    const from = version()
-    refuse(from)
-    for (const step of migrations.slice(from)) db.exec(step)
+    // looked at again: another process may have been doing the same
+    for (const step of migrations.slice(schemaOf(db, file, migrations.length))) db.exec(step)
     db.exec(`PRAGMA application_id = ${APPLICATION_ID}`)
     db.exec(`PRAGMA user_version = ${migrations.length}`)
     db.exec('COMMIT')

@@ -221,7 +221,7 @@ function persistenceOf(cause: Cause, facts: Facts, statesWait: boolean): Persist
 
 const BEFORE_DATA: ReadonlySet<Phase> = new Set(['greeting', 'ehlo', 'mail', 'rcpt'])
 const NAMES_CLIENT =
-  /#ip|\byour (?:ip|host|server|mta|network|mail ?server)|\bclient\b|\bconnection\b|\bip address/
+  /\bipaddr|\byour (?:ip|host|server|mta|network|mail ?server)|\bclient\b|\bconnection\b|\bip address/
 
 function scopeOf(cause: Cause, { facts, context, provider }: Asked): Scope {
   const { phase, folded } = facts

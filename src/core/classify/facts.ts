@@ -57,7 +57,7 @@ function unaccented(text: string): string {
 
 const LINK_PATH = /[^a-z0-9.-]/
 
-/** One word with addresses, links and IPs replaced by `#addr`, `url:host` and `#ip`. */
+/** One word with addresses, links and IPs replaced by `mailaddr`, `url:host` and `ipaddr`. */
 function masked(word: string): string {
   const link = word.indexOf('://')
   if (link >= 0) {
@@ -72,11 +72,11 @@ function masked(word: string): string {
     const last = word[word.length - 1] ?? ''
     const second = word[word.length - 2] ?? ''
     const tail = ':;,.)'.includes(last) ? (second === '>' ? `>${last}` : last) : last === '>' ? '>' : ''
-    return word[0] === '<' ? `<#addr${tail}` : `#addr${tail}`
+    return word[0] === '<' ? `<mailaddr${tail}` : `mailaddr${tail}`
   }
   const first = word.search(/[\dx]/)
   if (first >= 0 && (word.includes('.') ? IPV4.test(word) : word.includes(':') && IPV6.test(word)))
-    return word.includes('.') ? word.replace(IPV4, '#ip') : '#ip'
+    return word.includes('.') ? word.replace(IPV4, 'ipaddr') : 'ipaddr'
   return word
 }
 
@@ -88,7 +88,7 @@ export function keyOf(word: string): number {
   return key
 }
 
-const MASKED = ['ip', 'addr', 'url'].map(keyOf)
+const MASKED = ['ipaddr', 'mailaddr', 'url'].map(keyOf)
 
 function keysOf(folded: string): number[] {
   const keys = new Set<number>(MASKED)
@@ -123,7 +123,7 @@ export function factsOf(reply: Reply, context: ReplyContext): Facts {
   const plain = unaccented(flat.toLowerCase())
   let folded = plain.replace(LEADING, '')
   if (folded.includes('<')) folded = folded.replace(TAG, ' ')
-  if (/[$[{<x]/.test(folded)) folded = folded.replace(PLACEHOLDER, '#ip')
+  if (/[$[{<x]/.test(folded)) folded = folded.replace(PLACEHOLDER, 'ipaddr')
   const words = folded.split(' ')
   for (let at = 0; at < words.length; at++) {
     const word = words[at]

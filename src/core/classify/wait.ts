@@ -74,7 +74,7 @@ const REFUSED =
   /^(?:gr[ae]y-?list\w{0,4}|deferred|deferring|blocked|blocking|block|suspended|rejected|refused|banned|throttled|penalty|limited|disabled|locked|unavailable|timeout|delay)$/
 // Words that make a length a window or a rate.
 const WINDOW =
-  /^(?:last|past|previous|per|every|each|letzten?|dernieres?|ultim[oa]s?|within|than|over|limit|exceeded|messages?|mails?|emails?|connections?|recipients?|attempts?|older|old|since|ago|until)$/
+  /^(?:last|past|previous|per|every|each|letzten?|dernieres?|ultim[oa]s?|within|than|over|limit|exceeded|messages|mails|emails|connections|recipients|attempts|older|old|since|ago|until)$/
 const LEADS =
   /^(?:in|after|for|wait|least|about|approximately|another|further|additional|at|noch|nach|dans|apres|en|dentro|tras|em|apos|fra|tra|dopo|za|po|через|fur|pour|por|per|minimum|over|until|or|pendant|of|by|the|~|delay|timeout)$/
 

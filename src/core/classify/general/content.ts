@@ -1,6 +1,16 @@
 // General rules about what a message holds, and about refusals by policy that say no more than that.
 
-import { BOUNCES, EXCHANGE, FILTERS, general, MANUAL } from './rule.ts'
+import { BOUNCES, EXCHANGE, FILTERS, general, HOSTERS, MANUAL } from './rule.ts'
+
+export const urlReputation = [
+  general(
+    'url-reputation',
+    'content',
+    /\breputation of (?:a |the |one or more )?(?:url|link|website|domain in)|\b(?:url|link) (?:\w{1,10} ){0,3}reputation/,
+    FILTERS,
+    '554 5.7.1 Message blocked due to the reputation of a URL',
+  ),
+]
 
 export const content = [
   general(
@@ -28,7 +38,7 @@ export const content = [
   general(
     'content-spam',
     'content',
-    /\bspam\b(?! (?:list|source|complaint|house))|\bspammy|\bspam-|\bjunk\b|\bjunkmail|\bunsolicited|\bunwanted|\bube\b|\buce\b|\bbulk (?:e-?mail|mail|message|advertis\w{0,5})|\bspamassassin|\brspamd|\banti-?spam|\bdspam|\bbogofilter|\bgtube|\bcontent filter|\bspam\w{0,6}(?:score|check|detect)|\bsuspicion de contenu|\bindesirable|\bcorreo no deseado|\bunerwunscht|\bwerbung|\bniechcian|спам|垃圾|\blikely suspicious|\bis suspicious\b|\badvertis(?:ing|ement)|\bphrase|\bmail appears|\bsuspected\b/,
+    /\bspam\b(?! (?:list|source|complaint|house))|\bspam(?:verdacht|filter|schutz|inhalt|erkennung|content|score|check)|\bspammy|\bspam-|\bjunk\b|\bjunkmail|\bunsolicited|\bunwanted|\bube\b|\buce\b|\bbulk (?:e-?mail|mail|message|advertis\w{0,5})|\bspamassassin|\brspamd|\banti-?spam|\bdspam|\bbogofilter|\bgtube|\bcontent filter|\bspam\w{0,6}(?:score|check|detect)|\bsuspicion de contenu|\bindesirable|\bcorreo no deseado|\bunerwunscht|\bwerbung|\bniechcian|спам|垃圾|\blikely suspicious|\bis suspicious\b|\badvertis(?:ing|ement)|\bphrase|\bmail appears|\bsuspected\b/,
     MANUAL,
     [
       '550 spam message rejected.',
@@ -65,19 +75,29 @@ export const content = [
   ),
 ]
 
-export const policy = [
+export const accounts = [
   general(
     'license',
     'policy-other',
-    /\blicen[cs]e\b|\bunpaid\b|\bpayment required|\bsubscription (?:has )?expired|\b(?:account|sender|smtp|user) (?:\w{1,10} ){0,3}(?:suspended|disabled|deactivated|terminated|blocked|banned|paused) (?:for|due to|because)|\bsending (?:\w{1,10} ){0,3}(?:paused|suspended|disabled|blocked)|\byour account (?:\w{1,10} ){0,3}(?:suspended|disabled|blocked|paused|under review|deactivated|restricted|on hold|not active)|\boutgoing mail (?:from|has been|is)[^.]{0,60}\b(?:suspended|disabled|blocked)|\bsender account|\bapproved sender/,
-    BOUNCES,
+    /\blicen[cs]e\b|\bpayment required|\bsubscription (?:has )?expired/,
+    MANUAL,
+    '422 License Expired',
+    { scope: 'recipient' },
+  ),
+  general(
+    'account-suspended',
+    'policy-other',
+    /\b(?:your|sender|smtp|sending|client) (?:\w{1,12} )?account (?:\w{1,10} ){0,3}(?:suspended|disabled|blocked|paused|under review|deactivated|restricted|on hold|not (?:yet )?(?:active|activated)|banned|terminated|locked|pending)|\baccount (?:\w{1,10} ){0,3}(?:suspended|disabled|blocked|banned|paused) (?:for|due to|because)|\bsending (?:\w{1,10} ){0,3}(?:paused|suspended|disabled)|\boutgoing mail (?:from|has been|is)[^.]{0,60}\b(?:suspended|disabled|blocked)|\bapproved sender/,
+    HOSTERS,
     [
-      '422 License Expired',
       '454 Your account has been suspended due to abuse',
       '550 Outgoing mail from "a@example.com" has been suspended.',
     ],
-    {},
+    { scope: 'sender' },
   ),
+]
+
+export const policy = [
   general(
     'no-mail-host',
     'policy-other',
@@ -117,7 +137,7 @@ export const saysNothing = [
   general(
     'try-later',
     'unknown',
-    /^(?:\W|please|try|again|later|retry|sorry|deferred|temporar(?:il)?y|rejected|reject|failed|failure|error|message|mail|email|e-mail|come|back|your|has|have|been|was|is|the|this|at|in|a|few|minutes|hours|some|time|while|to|and|re-?try|delivery|resend|#addr|for|recipient|address|transaction|requested|action|aborted|not|taken|command|refused|denied|closing|connection|transmission|channel|we|are|it|accepted|deferral|try-again|moment|you|can|able|delayed|-|nicht|spater|erneut|versuchen|bitte|wieder|plus|tard|reessayez|veuillez|mas|tarde|intente|por|favor|tente|novamente)+$/,
+    /^(?:\W|please|try|again|later|retry|sorry|deferred|temporar(?:il)?y|rejected|reject|message|mail|email|e-mail|come|back|your|has|have|been|was|is|the|this|at|in|a|few|minutes|hours|some|time|while|to|and|re-?try|delivery|resend|mailaddr|for|recipient|address|transaction|requested|action|aborted|not|taken|command|refused|denied|closing|connection|transmission|channel|we|are|it|accepted|deferral|try-again|moment|you|can|able|delayed|-|nicht|spater|erneut|versuchen|bitte|wieder|plus|tard|reessayez|veuillez|mas|tarde|intente|por|favor|tente|novamente)+$/,
     MANUAL,
     ['451 4.7.1 Try again later', '451 4.3.0 Mail server temporarily rejected message'].slice(0, 1),
   ),

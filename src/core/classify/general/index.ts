@@ -1,9 +1,26 @@
 // The general rules in the order they are asked: the closer a cause is named, the earlier it stands.
 
 import type { ReplyRule } from '../../policy.ts'
-import { content, policy, saysNothing } from './content.ts'
-import { concurrent, greylisting, perSession, receiving, sendingQuota, tooFast } from './limits.ts'
-import { disabled, full, international, relaying, tooLarge, unknownUser, unverified } from './recipient.ts'
+import { accounts, content, policy, saysNothing, urlReputation } from './content.ts'
+import {
+  concurrent,
+  greylisting,
+  perSession,
+  receiving,
+  recipientsInTime,
+  sendingQuota,
+  tooFast,
+} from './limits.ts'
+import {
+  disabled,
+  full,
+  international,
+  relaying,
+  relayingDomain,
+  tooLarge,
+  unknownUser,
+  unverified,
+} from './recipient.ts'
 import {
   addressBlocked,
   domainAuthentication,
@@ -13,35 +30,42 @@ import {
   names,
   reputation,
   senderAddress,
+  senderWords,
 } from './sender.ts'
-import { commands, line, routing, unwell } from './system.ts'
+import { commands, line, lineFirst, routing, unwell } from './system.ts'
 
 export const GENERAL_RULES: readonly ReplyRule[] = [
   ...international,
   ...greylisting,
   ...saysNothing,
-  ...perSession,
   ...unverified,
-  ...login,
-  ...encryption,
+  ...lineFirst,
   ...domainAuthentication,
-  ...names,
-  ...concurrent,
-  ...reputation,
+  ...login,
+  ...senderWords,
+  ...accounts,
   ...receiving,
+  ...recipientsInTime,
+  ...perSession,
+  ...concurrent,
+  ...encryption,
+  ...names,
+  ...urlReputation,
+  ...reputation,
   ...sendingQuota,
   ...listed,
+  ...relaying,
+  ...full,
   ...tooFast,
   ...tooLarge,
-  ...full,
   ...senderAddress,
   ...addressBlocked,
   ...disabled,
+  ...routing,
   ...unknownUser,
-  ...relaying,
+  ...relayingDomain,
   ...content,
   ...commands,
-  ...routing,
   ...line,
   ...unwell,
   ...policy,

@@ -59,7 +59,7 @@ export const perSession = [
   general(
     'recipients-per-message',
     'too-many-recipients',
-    /\b(?:too many|maximum (?:number of )?|max(?:imum)?\.? |limit(?:ed)? (?:of |on )?(?:number of )?|exceed(?:s|ed)? (?:the )?(?:maximum )?(?:number of )?|more than \d{1,6} )(?:\w{1,12} ){0,2}(?:recipients?|rcpts?|destinataires|empfanger|destinatarios|destinatari|receivers)\b(?! (?:has|have) (?:sent|been))(?! (?:per|in|this|within)(?: an?| the| last)? ?(?:hour|day|minute|24))/,
+    /\b(?:too many|maximum (?:number of )?|max(?:imum)?\.? |limit(?:ed)? (?:of |on )?(?:number of )?|exceed(?:s|ed)? (?:the )?(?:maximum )?(?:number of )?|more than \d{1,6} )(?:\w{1,12} ){0,2}(?:recipients?|rcpts?|destinataires|empfanger|destinatarios|destinatari|receivers)\b(?! (?:has|have) (?:sent|been))(?! from (?:\w{1,8} )?ip)(?!(?: \w{1,10}){0,2} (?:hour|day|hourly|daily|minute)\b)/,
     POSTFIX,
     [
       '452 4.5.3 Error: too many recipients',
@@ -120,7 +120,7 @@ export const concurrent = [
   general(
     'connection-rate',
     'rate-limit',
-    /\bconnection (?:rate|frequency)|\b(?:connections?|connects?|sessions) (?:from (?:your |this )?(?:host|ip|client|address|#ip) )?(?:too (?:often|fast|frequent\w{0,2})|per (?:hour|minute|second|day|interval|time)|in (?:the )?(?:last|past)|within)|\b(?:connecting|connect|reconnect\w{0,3}) too (?:often|fast|frequently|quickly)|\btoo (?:many|frequent) connections? (?:\w{1,10} ){0,3}(?:per|in|within) (?:the )?(?:last |past |an? |one |\d{1,4} )?(?:hour|minute|second|day|interval|short)|\btoo frequent (?:connect|session)|\brate of connections?/,
+    /\bconnection (?:rate|frequency)|\btoo many new (?:tls )?(?:sessions|connections)|\b(?:connections?|connects?|sessions) (?:from (?:your |this )?(?:host|ip|client|address|ipaddr) )?(?:too (?:often|fast|frequent\w{0,2})|per (?:hour|minute|second|day|interval|time)|in (?:the )?(?:last|past)|within)|\b(?:connecting|connect|reconnect\w{0,3}) too (?:often|fast|frequently|quickly)|\btoo (?:many|frequent) connections? (?:\w{1,10} ){0,3}(?:per|in|within) (?:the )?(?:last |past |an? |one |\d{1,4} )?(?:hour|minute|second|day|interval|short)|\btoo frequent (?:connect|session)|\brate of connections?/,
     POSTFIX,
     [
       '421 4.7.0 mx.example.org Error: too many connections per hour from 192.0.2.1',
@@ -159,7 +159,7 @@ export const receiving = [
   general(
     'mailbox-rate',
     'recipient-rate',
-    /\b(?:user|recipient|mailbox|account|inbox|address|#addr\S{0,2}|they|he|destination)(?:'s)?\b[a-z :;,-]{0,60}\b(?:receiv(?:ing|ed|es?)|getting|accept(?:ing|ed)?) (?:\w{1,12} ){0,3}(?:too (?:quickly|many|much|fast|often)|at a (?:high )?rate|excessive|exceed)|\breceiving (?:e-?mail|mail|messages) (?:too|at a rate)|\b(?:recipient|receiver|rcpt|mailbox|user|destination|incoming|inbound|receiv(?:ing|e))(?:'s)?(?: domain)?(?: has| is| hourly| daily| message| mail| email| account| address){0,3} (?:exceeded |over |reached )?(?:\w{1,10} ){0,3}(?:rate|hourly|daily|frequency|receiving)[ -]?(?:\w{1,10} ){0,2}(?:limit|quota|exceed)|\brecipients? (?:domain )?(?:hourly |daily )?quota exceeded|\bexceeded (?:their|his|its|the) (?:hourly |daily |receiving |incoming )?(?:limit|quota|rate) (?:for|of|on) (?:the )?(?:number of )?(?:messages|mails?|emails?) (?:they|it|he|that|which|this) (?:can |may )?(?:mailbox |recipient |user )?(?:can )?receiv|\btoo (?:many|much) (?:recent )?(?:messages?|mails?|e-?mails?) (?:\w{1,10} ){0,2}(?:to|for) (?:this|the|that) (?:recipient|user|mailbox|address|account)|\bto this recipient (?:\w{1,10} ){0,3}(?:per|limit|exceed|too)/,
+    /\b(?:user|recipient|mailbox|account|inbox|address|mailaddr\S{0,2}|they|he|destination)(?:'s)?\b[a-z :;,-]{0,60}\b(?:receiv(?:ing|ed|es?)|getting|accept(?:ing|ed)?) (?:\w{1,12} ){0,3}(?:too (?:quickly|many|much|fast|often)|at a (?:high )?rate|excessive|exceed)|\breceiving (?:e-?mail|mail|messages) (?:too|at a rate)|\b(?:recipient|receiver|rcpt|mailbox|user|destination|incoming|inbound|receiv(?:ing|e))(?:'s)?(?: domain)?(?: has| is| hourly| daily| message| mail| email| account| address){0,3} (?:exceeded |over |reached )?(?:\w{1,10} ){0,3}(?:rate|hourly|daily|frequency|receiving)[ -]?(?:\w{1,10} ){0,2}(?:limit|quota|exceed)|\brecipients? (?:domain )?(?:hourly |daily )?quota exceeded|\bexceeded (?:their|his|its|the) (?:hourly |daily |receiving |incoming )?(?:limit|quota|rate) (?:for|of|on) (?:the )?(?:number of )?(?:messages|mails?|emails?) (?:they|it|he|that|which|this) (?:can |may )?(?:mailbox |recipient |user )?(?:can )?receiv|\btoo (?:many|much) (?:recent )?(?:messages?|mails?|e-?mails?) (?:\w{1,10} ){0,2}(?:to|for) (?:this|the|that) (?:recipient|user|mailbox|address|account)|\bto this recipient (?:\w{1,10} ){0,3}(?:per|limit|exceed|too)/,
     MANUAL,
     [
       '450 4.2.1 The user you are trying to contact is receiving mail too quickly.',
@@ -170,7 +170,7 @@ export const receiving = [
   general(
     'mailbox-volume',
     'recipient-rate',
-    /\bmessages? to #addr\S{0,2} deferred due to|\b(?:mailbox|recipient|user|account)\b[a-z ]{0,30}\b(?:too (?:many|much)|rate[ -]?limit|throttl|flood|message rate|hourly|per hour|list ?bomb)|\b#addr\S{0,2} too many recent|\borganization queue quota exceeded|\b(?:throttl|rate[ -]?limit)\w{0,5} (?:\w{1,10} ){0,3}(?:for|to) (?:this |the |that )?(?:recipient|mailbox|user)\b|\btenant (?:inbound|receiving|attribution)[a-z ]{0,20}(?:exceed|limit|throttl)|\bto one (?:recipient|mailbox)/,
+    /\bmessages? to <?mailaddr\S{0,2} deferred due to|\b(?:mailbox|recipient|receiver|inbox)\b(?! (?:limit|count|number))[a-z ]{0,30}\b(?:too (?:many|much)|rate[ -]?limit|throttl|flood|message rate|hourly|per hour|list ?bomb)|\bmailaddr\S{0,2} (?:too many recent|has exceeded (?:their|its|the) (?:message )?(?:rate|limit|quota))|\borganization queue quota exceeded|\b(?:throttl|rate[ -]?limit)\w{0,5} (?:\w{1,10} ){0,3}(?:for|to) (?:this |the |that )?(?:recipient|mailbox|user)\b|\btenant (?:inbound|receiving|attribution)[a-z ]{0,20}(?:exceed|limit|throttl)|\bto one (?:recipient|mailbox)/,
     MANUAL,
     [
       '421 4.7.1 Messages to a@example.com deferred due to excessive volume. Try again later',
@@ -188,7 +188,7 @@ export const sendingQuota = [
     'quota-account',
     'quota-sender',
     new RegExp(
-      `\\b(?:you|your|user|sender|account|domain|mailbox|the sending|sending|outgoing|outbound|smtp|client|#addr\\S{0,2})\\b[^.]{0,60}\\b(?:exceed\\w{0,3}|reached|over|hit|used(?: up)?|above|surpass\\w{0,2})\\b[^.]{0,60}\\b(?:hourly|daily|monthly|weekly|${WINDOW}|sending|send|messag\\w{1,5}|e?-?mails?|outgoing|recipients?|submission|relay)\\b[^.]{0,30}\\b(?:limits?|quotas?|allowance|allowed|maximum|cap|credits?)\\b`,
+      `\\b(?:you|your|user|sender|account|domain|mailbox|the sending|sending|outgoing|outbound|smtp|client|mailaddr\\S{0,2})\\b[^.]{0,60}\\b(?:exceed\\w{0,3}|reached|over|hit|used(?: up)?|above|surpass\\w{0,2})\\b[^.]{0,60}\\b(?:hourly|daily|monthly|weekly|${WINDOW}|sending|send|messag\\w{1,5}|e?-?mails?|outgoing|recipients?|submission|relay)\\b[^.]{0,30}\\b(?:limits?|quotas?|allowance|allowed|maximum|cap|credits?)\\b`,
     ),
     HOSTERS,
     [
@@ -229,11 +229,21 @@ export const sendingQuota = [
   ),
 ]
 
+export const recipientsInTime = [
+  general(
+    'recipients-window',
+    'rate-limit',
+    /\b(?:too many|max(?:imum)?(?: number of)?|limit of|exceeded) (?:\w{1,12} ){0,3}recipients (?:from (?:\w{1,8} )?ip|(?:\w{1,10} ){0,2}(?:per |this |last |an |in )?(?:hour|day|hourly|minute)\b)/,
+    POSTFIX,
+    ['452 Too many recipients received this hour', '450 4.7.1 Error: too many recipients from 192.0.2.1'],
+  ),
+]
+
 export const tooFast = [
   general(
     'rate-stated',
     'rate-limit',
-    /\brate[ -]?limit|\bratelimit|\bthrottl|\bsending (?:too (?:many|much|fast|quickly)|rate)|\b(?:sent|send|sending|received|receiving|delivered) (?:us )?(?:too (?:many|much)|to many) |\btoo (?:many|much) (?:\w{1,12} ){0,3}(?:messages?|mails?|e-?mails?|msgs|spam|traffic|requests?|deliveries|submissions)\b|\b(?:message|mail|e-?mail|sending|smtp|traffic|submission|delivery|incoming|request)s? (?:rate|frequency|volume|velocity)\b|\bslow(?:ing)? down|\bslowdown|\b(?:excessive|unexpected|unusual|high|abnormal) (?:\w{1,12} )?(?:volume|rate|traffic|frequency|number of (?:messages|mails|emails))|\bvolume (?:limit|exceed)|\bfrequency limited|\bexceed\w{0,3} (?:\w{1,12} ){0,4}(?:rate|frequency|volume|throughput|speed)\b|\b(?:reduce|lower|decrease) (?:the |your )?(?:\w{1,12} )?(?:rate|volume|speed|frequency)|\btoo (?:fast|quickly)\b|\btoo frequent|\bmail rate\b|\bbulk mail (?:limit|exceed)/,
+    /\brate[ -]?limit|\bratelimit|\bthrottl|\bsending (?:too (?:many|much|fast|quickly)|rate)|\b(?:sent|send|sending|received|receiving|delivered) (?:us )?(?:too (?:many|much)|to many) |\btoo (?:many|much) (?:\w{1,12} ){0,3}(?:messages?|mails?(?! data)|e-?mails?|msgs|traffic|requests?|deliveries|submissions)\b|\b(?:message|mail|e-?mail|sending|smtp|traffic|submission|delivery|incoming|request)s? (?:rate|frequency|volume|velocity)\b|\bslow(?:ing)? down|\bslowdown|\b(?:excessive|unexpected|unusual|high|abnormal) (?:\w{1,12} )?(?:volume|rate|traffic|frequency|number of (?:messages|mails|emails))|\bvolume (?:limit|exceed)|\bfrequency limited|\bexceed\w{0,3} (?:\w{1,12} ){0,4}(?:rate|frequency|volume|throughput|speed)\b|\b(?:reduce|lower|decrease) (?:the |your )?(?:\w{1,12} )?(?:rate|volume|speed|frequency)|\btoo (?:fast|quickly)\b|\btoo frequent|\bmail rate\b|\bbulk mail (?:limit|exceed)/,
     MANUAL,
     [
       '450 4.7.1 Error: too much mail from 192.0.2.17',

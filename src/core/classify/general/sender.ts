@@ -78,7 +78,7 @@ export const domainAuthentication = [
   general(
     'auth-dns',
     'dns',
-    /\b(?:temp(?:orary|error)?|transient|dns|timeout|lookup|could not|unable)\b[^.]{0,60}\b(?:spf|dkim|dmarc|domainkeys)\b(?![^.]{0,40}\bnot pass)|\b(?:spf|dkim|dmarc)\b[^.]{0,40}\b(?:temperror|temporary|temp ?fail\w{0,3}|dns (?:lookup|error|timeout|failure|problem)|lookup (?:fail|error|timeout)|timed? ?out|transient)/,
+    /\b(?:temp(?:orary|error)?|transient|dns|timeout|lookup|could not|unable)\b[^.]{0,60}\b(?:spf|dkim|dmarc|domainkeys)\b(?![^.]{0,40}\bnot pass)|\b(?:spf|dkim|dmarc)\b[^.]{0,40}\b(?:temperror|temporary|temp ?fail\w{0,3}|dns (?:lookup|error|timeout|failure|problem)|lookup (?:fail|error|timeout)|timed? ?out|transient|servfail|temporarily)/,
     MANUAL,
     [
       '450 4.4.0 <a@example.com> Temporary DMARC DNS lookup failure',
@@ -90,7 +90,7 @@ export const domainAuthentication = [
   general(
     'auth-spf-dkim',
     'authentication',
-    /\b(?:spf|dkim|dmarc|domainkeys?|sender policy framework|sender[ -]?id|arc|adkim|aspf|openspf|senderid|dmarcian)\b(?!\.cgi)/,
+    /\b(?:spf|dkim|dmarc|domainkeys?|sender policy framework|sender[ -]?id|adkim|aspf|openspf|senderid|dmarcian)\b(?!\.cgi)/,
     MANUAL,
     [
       '550 5.7.1 Email rejected per DMARC policy for example.com',
@@ -99,10 +99,13 @@ export const domainAuthentication = [
       '554 5.7.5 Message failed DKIM verification',
     ],
   ),
+]
+
+export const senderWords = [
   general(
     'auth-words',
     'authentication',
-    /\bunauthenticated (?:e-?mail|mail|message|sender)|\b(?:e-?mail|message|mail|sender|domain|message sender) (?:\w{1,10} ){0,2}(?:is |was )?not (?:authenticated|aligned|properly authenticated)\b|\bauthentication (?:checks?|information|results?|level|requirements?|policy)\b|\b(?:does|did|do)(?:n't| not) (?:meet|pass) (?:\w{1,12} ){0,3}(?:authentication|alignment)|\bfail\w{0,4} (?:\w{1,12} ){0,3}(?:email |sender |domain |message )authentication|\bnot authori[sz]ed to send (?:\w{1,12} ){0,4}(?:for|from|on behalf|using) (?:\w{1,12} ){0,3}(?:domain|#addr|this)|\bnot (?:permitted|allowed|authori[sz]ed|designated) (?:\w{1,12} ){0,4}(?:by (?:the )?(?:domain|owner|sender)|to send (?:\w{1,12} ){0,3}(?:for|from|using|on behalf|mails? (?:from|for)))|\bdoes(?:n't| not) (?:allow|permit|designate)\b[^.]{0,40}\b(?:send|sending|sender)|\bv=spf|\bdkim=|\bspf=|\bdmarc=|\balignment\b|\bheader from (?:\w{1,10} ){0,3}(?:not|mismatch|differ)/,
+    /\bunauthenticated (?:e-?mail|mail|message|sender)|\b(?:e-?mail|message|mail|sender|domain|message sender) (?:\w{1,10} ){0,2}(?:is |was )?not (?:authenticated|aligned|properly authenticated)\b|\bauthentication (?:checks?|information|results?|level|requirements?|policy)\b|\b(?:does|did|do)(?:n't| not) (?:meet|pass) (?:\w{1,12} ){0,3}(?:authentication|alignment)|\bfail\w{0,4} (?:\w{1,12} ){0,3}(?:email |sender |domain |message )authentication|\bnot authori[sz]ed to send (?:\w{1,12} ){0,4}(?:for|from|on behalf|using) (?:\w{1,12} ){0,3}(?:domain|mailaddr|this)|\bnot (?:permitted|allowed|authori[sz]ed|designated) (?:\w{1,12} ){0,4}(?:by (?:the )?(?:domain|owner|sender)|to send (?:\w{1,12} ){0,3}(?:for|from|using|on behalf|mails? (?:from|for)))|\bdoes(?:n't| not) (?:allow|permit|designate)\b[^.]{0,40}\b(?:send|sending|sender)|\bv=spf|\bdkim=|\bspf=|\bdmarc=|\balignment\b|\bheader from (?:\w{1,10} ){0,3}(?:not|mismatch|differ)/,
     MANUAL,
     [
       '550 5.7.26 Unauthenticated email from example.com is not accepted',
@@ -163,7 +166,7 @@ export const names = [
   general(
     'ptr-hostname',
     'reverse-dns',
-    /\b(?:no|missing|without|invalid|valid|unresolvable|resolvable|unknown|lookup) (?:a )?(?:valid )?(?:\w{1,10} ){0,2}(?:dns (?:entry|name|record|a record)|hostname|host name|relay host name) (?:\w{1,10} ){0,2}(?:for|of|from)? ?(?:your|#ip|\[#ip|client|the client|the connecting|sending|this)|\bip name lookup failed|\bunresolvable relay host|\bcannot resolve (?:your |ptr )|\bhost(?:name)? (?:could not|cannot|can't|not) be (?:resolved|verified)|\bno dns entry|\bclient (?:host|name|ip)\b[a-z #[\]:]{0,30}\b(?:unresolv|does not resolve|not resolv)|\bfix your dns|\bcheck your dns|\bwithout a valid sender domain\b|\brequire[sd]? (?:a )?valid dns/,
+    /\b(?:no|missing|without|invalid|valid|unresolvable|resolvable|unknown|lookup) (?:a )?(?:valid )?(?:\w{1,10} ){0,2}(?:dns (?:entry|name|record|a record)|hostname|host name|relay host name) (?:\w{1,10} ){0,2}(?:for|of|from)? ?(?:your|ipaddr|\[ipaddr|client|the client|the connecting|sending|this)|\bip name lookup failed|\bunresolvable relay host|\bcannot resolve (?:your |ptr )|\bhost(?:name)? (?:could not|cannot|can't|not) be (?:resolved|verified)|\bno dns entry|\bclient (?:host|name|ip)\b[a-z #[\]:]{0,30}\b(?:unresolv|does not resolve|not resolv)|\bfix your dns|\bcheck your dns|\bwithout a valid sender domain\b|\brequire[sd]? (?:a )?valid dns/,
     SENDMAIL,
     ['550 5.7.1 Access denied. IP name lookup failed [192.0.2.1]', '550 Unresolvable relay host name'],
   ),
@@ -264,7 +267,7 @@ export const listed = [
   general(
     'listed-user',
     'policy-other',
-    /\b(?:user|recipient|local|personal|sender'?s?|by|private|address|#addr)\b(?:'s|s)? ?(?:blacklist|black list|block ?list|blocked senders?|deny ?list|reject list|block list)\b|\bblocked by (?:the )?(?:recipient|user)|\bblacklisted by (?:the )?(?:recipient|user|#addr)|\bsender (?:address )?(?:\w{1,12} )?(?:is )?(?:in |on )(?:the )?(?:\w{1,12} )?(?:blacklist|black list|block ?list)|\bmanually blocked senders|\bblocked senders?\b|\byou (?:have been|are) blocked by|\bbadmailfrom|\brecipient (?:has )?blocked|\brefuse(?:s|d)? to (?:accept|receive)\b[a-z ]{0,20}\b(?:your|from you)/,
+    /\b(?:user|recipient|local|personal|sender'?s?|by|private|address|mailaddr)\b(?:'s|s)? ?(?:blacklist|black list|block ?list|blocked senders?|deny ?list|reject list|block list)\b|\bblocked by (?:the )?(?:recipient|user)|\bblacklisted by (?:the )?(?:recipient|user|mailaddr)|\bsender (?:address )?(?:\w{1,12} )?(?:is )?(?:in |on )(?:the )?(?:\w{1,12} )?(?:blacklist|black list|block ?list)|\bmanually blocked senders|\bblocked senders?\b|\byou (?:have been|are) blocked by|\bbadmailfrom|\brecipient (?:has )?blocked|\brefuse(?:s|d)? to (?:accept|receive)\b[a-z ]{0,20}\b(?:your|from you)/,
     FILTERS,
     [
       '550 Rejected by header based manually Blocked Senders: a@example.com',
@@ -325,7 +328,7 @@ export const addressBlocked = [
   general(
     'ip-complaints',
     'reputation-ip',
-    /\b(?:user|spam|abuse) complaints?|\bcomplaint rate|\bcomplaints\b|\b(?:abuse|spam|attack|bad behaviou?r|malicious|suspicious activity|suspicious) (?:\w{1,10} ){0,3}(?:from|by|of) (?:your|this|#ip|\[#ip)(?: \w{1,10})?|\bidentified as (?:a )?spam(?:mer)?\b(?! message)|\bsuspiciously like spammer|\b(?:za|wegen|por|pour) spam\b|\bspamming issues|\bspam source|\bsource of spam|\bspammer\b|\bsending spam\b|\bopen (?:proxy|relay)\b|\bbotnet|\binfected\b(?! (?:with|by|message|file|attach))|\bcompromised\b|\bzombie/,
+    /\b(?:user|spam|abuse) complaints?|\btoo many spams?\b|\btoo many errors from (?:your )?ip|\bcomplaint rate|\bcomplaints\b|\b(?:abuse|spam|attack|bad behaviou?r|malicious|suspicious activity|suspicious) (?:\w{1,10} ){0,3}(?:from|by|of) (?:your|this|ipaddr|\[ipaddr)(?: \w{1,10})?|\bidentified as (?:a )?spam(?:mer)?\b(?! message)|\bsuspiciously like spammer|\b(?:za|wegen|por|pour) spam\b|\bspamming issues|\bspam source|\bsource of spam|\bspammer\b|\bsending spam\b|\bopen (?:proxy|relay)\b|\bbotnet|\binfected\b(?! (?:with|by|message|file|attach))|\bcompromised\b|\bzombie/,
     MANUAL,
     [
       '421 4.7.0 [TS01] Messages from 192.0.2.1 temporarily deferred due to user complaints',
@@ -336,20 +339,20 @@ export const addressBlocked = [
   general(
     'ip-blocked',
     'reputation-ip',
-    /\b(?:ip|ips|host|server|mta|network|subnet|client|connections?|connecting|#ip|mail ?server|adresse ip|ip-adresse|ip address|address range|asn|range|serwer|relay|computer|machine|country|hostname|mail host)\b[^.;]{0,60}\b(?:block\w{0,3}|bann?(?:ed)?|reject(?:ed|ing)?|refused|denied|not (?:allowed|permitted|accepted|welcome|authori[sz]ed|trusted)|filtered|rejected|prohibited|forbidden|gesperrt|blockiert|geblockt|abgelehnt|bloquee?|bloquead[ao]|bloccat[ao]|zablokowan\w{1,2}|suspended|deferred|restricted|unwelcome|quarantined|blackholed|firewalled|delayed|penali[sz]ed|will not be accepted|not be accepted|flagged|suspicious)\b/,
+    /\b(?:ip|ips|ipaddr|ip address|adresse ip|ip-adresse|direccion ip|subnet|netblock|asn|(?:your|sending|sender|source|client|connecting|remote|originating|this|twoj) (?:host|server|mta|network|mail ?server|ip|system|machine|hostname|isp|country|serwer(?: poczty)?|mail host)|client host|(?:mail )?(?:host|server) \[?ipaddr)\b[^.;]{0,60}\b(?:block\w{0,3}|bann?(?:ed)?|reject(?:ed|ing)?|refused|denied|not (?:allowed|permitted|accepted|welcome|authori[sz]ed|trusted)|filtered|prohibited|forbidden|gesperrt|blockiert|geblockt|abgelehnt|bloquee?|bloquead[ao]|bloccat[ao]|zablokowan\w{1,2}|suspended|deferred|restricted|unwelcome|quarantined|blackholed|firewalled|delayed|penali[sz]ed|not be accepted|flagged|suspicious)\b/,
     MANUAL,
     [
       '554 5.7.1 Access denied, banned sending IP [192.0.2.1]',
       '421 4.3.2 Your IP(192.0.2.31) is filtered and this connection will be closed.',
-      '550 Host 192.0.2.3 blocked',
-      '554 5.7.1 Client host rejected: Access denied',
+      '554 5.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied',
+      '554 Host 192.0.2.3 blocked',
     ],
     {},
   ),
   general(
     'ip-not-allowed',
     'reputation-ip',
-    /\b(?:block\w{0,3}|bann(?:ed|ing)|reject(?:ed|ing|s)?|refus(?:ed|ing|es?)|deni(?:ed|es)|deny|not accept\w{0,3}|don't accept|do not accept|no longer accept\w{0,3}|not allowed?|not permitted|cannot accept|filtered|prohibit\w{0,3}|not accepting)\b[^.;]{0,60}\b(?:your ip|your (?:host|server|mta|network|address|mail ?server|isp|country|location|hostname)|this (?:ip|host|server|network)|#ip|\[#ip|sending ip|source ip|client ip|sender ip|ip address|connecting ip|connections? from|adresse ip|ip-adresse|your site|mail from (?:your|this) (?:ip|server|host|network|mail))|\byou are not (?:allowed|permitted|authori[sz]ed|welcome) to (?:connect|send|use|talk|access)|\bnot allowed to connect|\byour access (?:\w{1,12} ){0,6}(?:has been|was|is) (?:rejected|denied|blocked)|\bconnection (?:\w{1,10} ){0,2}(?:blocked|banned|denied|not allowed|not authori[sz]ed|not accepted|rejected by (?:policy|filter|rule))|\bno access from|\baccess from\b[^.]{0,40}\b(?:block|denied|not)|\bip (?:frequency|address)? ?(?:block|ban)|\b(?:sender|sending|source|client|your|connecting|remote) (?:ip|mta|server|host)(?: address)? (?:\w{1,10} ){0,3}(?:reject|block|bann|denied|refus)|\bgeograph|\bgeo-?ip|\bcountry\b|\bwe do not accept mail from (?:this|your)|\bgo away\b/,
+    /\b(?:block\w{0,3}|bann(?:ed|ing)|reject(?:ed|ing|s)?|refus(?:ed|ing|es?)|deni(?:ed|es)|deny|not accept\w{0,3}|don't accept|do not accept|no longer accept\w{0,3}|not allowed?|not permitted|cannot accept|filtered|prohibit\w{0,3}|not accepting)\b[^.;]{0,60}\b(?:your ip|your (?:host|server|mta|network|address|mail ?server|isp|country|location|hostname)|this (?:ip|host|server|network)|ipaddr|\[ipaddr|sending ip|source ip|client ip|sender ip|ip address|connecting ip|connections? from|adresse ip|ip-adresse|your site|mail from (?:your|this) (?:ip|server|host|network|mail))|\byou are not (?:allowed|permitted|authori[sz]ed|welcome) to (?:connect|send|use|talk|access)|\bnot allowed to connect|\byour access (?:\w{1,12} ){0,6}(?:has been|was|is) (?:rejected|denied|blocked)|\bconnections? (?:\w{1,10} ){0,3}(?:blocked|banned|denied|not allowed|not authori[sz]ed|not (?:be )?accepted|prohibited|rejected)\b|\bno access from|\baccess from\b[^.]{0,40}\b(?:block|denied|not)|\bip (?:frequency|address)? ?(?:block|ban)|\b(?:sender|sending|source|client|your|connecting|remote) (?:ip|mta|server|host)(?: address)? (?:\w{1,10} ){0,3}(?:reject|block|bann|denied|refus)|\bgeograph|\bgeo-?ip|\bcountry\b|\bwe do not accept mail from (?:this|your)|\bgo away\b/,
     MANUAL,
     [
       '554 5.7.1 You are not allowed to connect.',
@@ -384,7 +387,7 @@ export const senderAddress = [
   general(
     'sender-domain-dns',
     'sender-rejected',
-    /\b(?:sender|sending|mail from|mailfrom|from|envelope|return|originating|reverse-?path|originator)\b(?: address| domain| host| e-?mail|'s|-address| mail| rejected:?| \w{1,12}){0,4}:? ?[^;]{0,60}\b(?:domain|address|mx|dns|host|#addr\S{0,2}|it)\b[^;]{0,40}\b(?:not found|does(?:n't| not) (?:exist|resolve|accept|have)|not (?:exist|resolv\w{1,4}|valid|be resolved|have)|must (?:exist|resolve)|unresolv\w{1,5}|no (?:valid )?(?:mx|a record|dns|a or mx)|null ?mx|cannot be resolved|could not be (?:found|resolved|verified)|non-?existent|invalid|has no|unknown|not accept mail|unroutable)|\bdomain of sender|\bsender('s)? domain|\b(?:invalid|unresolvable|unroutable|unrouteable|bad|bogus|nonexistent|non-?existent|unknown|illegal) (?:sender|envelope|return|mail from|from|originator)\b|\bsender (?:domain )?(?:must|resolve|lookup|unknown|invalid|denied|refused|rejected|not found|no(?:t)? (?:exist|valid|accepted|allowed)|dns|mx|reject)|\bsender address (?:rejected|refused|denied|invalid|is|has|does|not|domain|verification)|\bmail from\b[^;]{0,30}\b(?:invalid|rejected|not|error|denied|refused)|\bmailfrom\b|\bsender is (?:rejected|denied|not|invalid|refused|unknown)|\bsender (?:is |was |e-?mail |e-?mail address )?rejected\b|\bhost denies the sender|\bnull (?:sender|reverse)|\b(?:empty|null|blank) (?:envelope )?(?:sender|from|return-?path)|\babsender|\bexpediteur|\bemetteur|\bremitente|\bremetente|\bmittente|\bnadawc|отправител|发件人|\bdomain resolve fail|\bblack mail address|\benvelope (?:sender|from)\b|\byour (?:\w{1,10} )?domain (?:\w{1,10} ){0,3}(?:does not exist|not found|must exist|does not resolve|no mx)|\bfrom: domain/,
+    /\b(?:sender|sending|mail from|mailfrom|from|envelope|return|originating|reverse-?path|originator)\b(?: address| domain| host| e-?mail|'s|-address| mail| rejected:?| \w{1,12}){0,4}:? ?[^;]{0,60}\b(?:domain|address|mx|dns|host|mailaddr\S{0,2}|it)\b[^;]{0,40}\b(?:not found|does(?:n't| not) (?:exist|resolve|accept|have)|not (?:exist|resolv\w{1,4}|valid|be resolved|have)|must (?:exist|resolve)|unresolv\w{1,5}|no (?:valid )?(?:mx|a record|dns|a or mx)|null ?mx|cannot be resolved|could not be (?:found|resolved|verified)|non-?existent|invalid|has no|unknown|not accept mail|unroutable)|\bdomain of sender|\bsender('s)? domain|\b(?:invalid|unresolvable|unroutable|unrouteable|bad|bogus|nonexistent|non-?existent|unknown|illegal) (?:sender|envelope|return|mail from|from|originator)\b|\bsender (?:domain )?(?:must|resolve|lookup|unknown|invalid|denied|refused|rejected|not found|no(?:t)? (?:exist|valid|accepted|allowed)|dns|mx|reject)|\bsender address (?:rejected|refused|denied|invalid|is|has|does|not|domain|verification)|\bmail from\b[^;]{0,30}\b(?:invalid|rejected|not|error|denied|refused)|\bmailfrom\b|\bsender is (?:rejected|denied|not|invalid|refused|unknown)|\bsender (?:is |was |e-?mail |e-?mail address )?rejected\b|\bhost denies the sender|\bnull (?:sender|reverse)|\b(?:empty|null|blank) (?:envelope )?(?:sender|from|return-?path)|\babsender|\bexpediteur|\bemetteur|\bremitente|\bremetente|\bmittente|\bnadawc|отправител|发件人|\bdomain resolve fail|\bblack mail address|\benvelope (?:sender|from)\b|\byour (?:\w{1,10} )?domain (?:\w{1,10} ){0,3}(?:does not exist|not found|must exist|does not resolve|no mx)|\bfrom: domain/,
     POSTFIX,
     [
       '450 4.1.8 <a@example.com>: Sender address rejected: Domain not found',

@@ -32,6 +32,20 @@ export const routing = [
   ),
 ]
 
+export const lineFirst = [
+  general(
+    'line-log',
+    'network',
+    /^(?:\S{1,80} )?(?:connect(?:ion)? to|lost connection|conversation with|delivery temporarily suspended: (?:connect|lost|conversation))\b|\bnetwork is unreachable|\bno route to host|\bhost is unreachable/,
+    POSTFIX,
+    [
+      'connect to mx.example.com[192.0.2.1]:25: Connection timed out',
+      'lost connection with mx.example.com[192.0.2.1] while receiving the initial server greeting',
+    ],
+    { scope: 'connection' },
+  ),
+]
+
 export const line = [
   general(
     'line-broken',

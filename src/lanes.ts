@@ -9,7 +9,7 @@
 // Not here: what a lane's limits are (core/lane.ts) and what is done with a plan (outbox.ts).
 
 import { Heap } from './core/heap.ts'
-import { type Bound, depart, type LaneState, type Opening, opening, openLane } from './core/lane.ts'
+import { type Bound, depart, isQuiet, type LaneState, type Opening, opening, openLane } from './core/lane.ts'
 import type { LaneLimits } from './core/limits.ts'
 import type { Priority } from './core/message.ts'
 import type { EffectivePolicy } from './core/policy-book.ts'
@@ -83,6 +83,8 @@ export class Lanes {
   #served = 0
   #waiting = 0
   #bulkCredit = 0
+  /** Queues whose probe of a lane, the egress or a From domain was refused since it last passed. */
+  readonly #refused = new Map<Gated, readonly Queue[]>()
   readonly #egress: Gated
 
   constructor(egress: Gated) {
@@ -150,12 +152,18 @@ export class Lanes {
     return this.#senders.get(name)
   }
 
-  forgetSender(name: string): void {
-    this.#senders.delete(name)
-  }
-
-  forget(lane: Lane): void {
-    this.#lanes.delete(lane.key)
+  /** Forgets lanes and From domains that nothing waits in and that are as good as new; what comes later makes them again. */
+  forgetQuiet(now: number): void {
+    for (const lane of this.#lanes.values()) {
+      if (lane.inFlight > 0 || lane.dirty || lane.wakeAt !== FOREVER) continue
+      const idle = lane.queues.every((q) => q.waiting === 0 && q.planned === 0 && q.dueAt === FOREVER)
+      if (idle && !lane.ready.some((r) => r) && isQuiet(lane.state, lane.limits, now))
+        this.#lanes.delete(lane.key)
+    }
+    for (const [name, sender] of this.#senders) {
+      if (sender.inFlight === 0 && !sender.dirty && isQuiet(sender.state, sender.limits, now))
+        this.#senders.delete(name)
+    }
   }
 
   queue(lane: Lane, sender: string, priority: Priority): Queue {
@@ -255,6 +263,39 @@ export class Lanes {
    */
   plan(now: number, undo: Map<Gated, LaneState>): Plan | undefined {
     this.#wake(now)
+    if (this.#refused.size === 0) return this.#next(now, undo, undefined)
+    // a probe that was refused may be about its message: another queue's goes first, if one can
+    const passedOver: [Priority, Lane][] = []
+    const plan = this.#next(now, undo, passedOver)
+    for (const [priority, lane] of passedOver) this.#makeReady(lane, priority)
+    return plan ?? this.#next(now, undo, undefined)
+  }
+
+  /** The probe by this queue's message was refused, or one passed and all is forgotten. */
+  probed(gated: Gated, queue: Queue, refused: boolean): void {
+    if (!refused) {
+      this.#refused.delete(gated)
+      return
+    }
+    const others = (this.#refused.get(gated) ?? []).filter((one) => one !== queue)
+    this.#refused.set(gated, [...others.slice(-7), queue])
+  }
+
+  #isRefusedProbe(queue: Queue, open: Opening, now: number): boolean {
+    const { lane, priority } = queue
+    const met = (gated: Gated | undefined) =>
+      gated !== undefined && this.#refused.get(gated)?.includes(queue) === true
+    if (open.probe && met(lane)) return true
+    if (met(this.#egress) && this.#egressOpening(now, priority).probe) return true
+    const sender = this.#senders.get(queue.sender)
+    return met(sender) && sender?.state.phase === 'held'
+  }
+
+  #next(
+    now: number,
+    undo: Map<Gated, LaneState>,
+    passedOver: [Priority, Lane][] | undefined,
+  ): Plan | undefined {
     for (;;) {
       const priority = this.#pickPriority(now)
       if (priority === undefined) return undefined
@@ -265,6 +306,10 @@ export class Lanes {
       const queue = open.at <= now ? this.#pickQueue(lane, priority, now) : undefined
       if (queue === undefined) {
         this.reschedule(lane, now)
+        continue
+      }
+      if (passedOver !== undefined && this.#isRefusedProbe(queue, open, now)) {
+        passedOver.push([priority, lane])
         continue
       }
       if (lane.inFlight > 0 && this.#lastSlot(now, priority)) {

@@ -547,11 +547,12 @@ class SteadyMailer<M> implements Mailer<M> {
     try {
       for (;;) {
         await Promise.race([this.#intake.onIdle(), over])
-        if (this.#outbox.owner.fence > 0) await Promise.race([this.#outbox.quiet(), over])
         const { waiting, claimed } = await store.counts()
         if (waiting + claimed === 0) return
-        // another process delivers, or has just added: looked at again, at leisure
-        await Promise.race([new Promise<void>((resolve) => clock.after(IDLE_POLL_MS, resolve)), over])
+        // our own loop says when it runs dry; another process's is looked at from time to time
+        const later = new Promise<void>((resolve) => clock.after(IDLE_POLL_MS, resolve))
+        await Promise.race(this.#outbox.owner.fence > 0 ? [this.#outbox.quiet(), later, over] : [later, over])
+        await new Promise<void>((resolve) => clock.turn(resolve)) // never a loop of promises alone
       }
     } finally {
       release()

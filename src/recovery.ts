@@ -159,6 +159,7 @@ export class Recovery {
       if (this.#sweepAt <= now) {
         this.#sweepAt = now + SWEEP_MS
         if (this.#clocksAgree()) await this.#sweep(now)
+        this.#outbox.lanes.forgetQuiet(now)
         if (this.#purgeAt <= now) await this.#purge(now)
       }
     } catch {

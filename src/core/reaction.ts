@@ -23,6 +23,8 @@ export interface ResolvedReaction {
   readonly retry?: ResolvedSchedule
   /** Absent: no hold. */
   readonly holdMs?: number
+  /** The holds in turn, instead of doubling; the last repeats. */
+  readonly holdStepsMs?: readonly number[]
   readonly permanentHoldMs?: number
   readonly holdMaxMs: number
   readonly rateFactor: number
@@ -117,7 +119,7 @@ export const DEFAULT_REACTIONS: Readonly<Record<Cause, Reaction>> = {
   },
   'server-busy': {
     hold: '2m',
-    holdMax: '1h',
+    holdMax: '30m',
     countsAsAttempt: false,
     source: `Amazon SES asks to wait up to 10 min: docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas-errors.html`,
   },
@@ -130,8 +132,7 @@ export const DEFAULT_REACTIONS: Readonly<Record<Cause, Reaction>> = {
   },
   // about one's own account or From domain, whatever the receiver
   'auth-credentials': {
-    hold: '5m',
-    holdMax: '1h',
+    hold: ['5m', '15m', '1h'],
     countsAsAttempt: false,
     onPermanent: 'retry',
     alert: true,

@@ -15,8 +15,9 @@ describe('the table of default reactions', () => {
 
   it('holds first for, and at most for', () => {
     const holds = causes((cause) => reactions[cause].holdMs !== undefined).map((cause) => {
-      const { holdMs, holdMaxMs } = reactions[cause]
-      return `${cause} ${durationText(holdMs ?? 0)} ${durationText(holdMaxMs)}`
+      const { holdMs, holdStepsMs, holdMaxMs } = reactions[cause]
+      const steps = (holdStepsMs ?? [holdMs ?? 0]).map(durationText).join(', ')
+      return `${cause} ${steps} ${durationText(holdMaxMs)}`
     })
     expect(holds).toEqual([
       'rate-limit 5m 4h',
@@ -28,9 +29,9 @@ describe('the table of default reactions', () => {
       'reverse-dns 30m 4h',
       'sender-rejected 30m 4h',
       'tls-required 30m 4h',
-      'auth-credentials 5m 1h',
+      'auth-credentials 5m, 15m, 1h 1h',
       'quota-sender 1h 1d',
-      'server-busy 2m 1h',
+      'server-busy 2m 30m',
       'network 1m 30m',
       'unknown 5m 1h',
     ])

@@ -5,7 +5,7 @@ import type { Scenario } from './world.ts'
 
 export interface Meeting extends Scenario {
   /** Its true limit, as a policy states it. */
-  readonly policy: Pick<ProviderPolicy, 'rate' | 'burst' | 'caps' | 'concurrency'>
+  readonly policy: Pick<ProviderPolicy, 'rate' | 'burst' | 'caps' | 'concurrency' | 'reactions'>
   /** The same for a fixed limiter: attempts per ms, and connections. */
   readonly perMs?: number
   readonly connections?: number
@@ -20,7 +20,7 @@ export const MEETINGS: readonly Meeting[] = [
     receiver: { kind: 'sliding-window', limit: '20/min' },
     messages: 3_000,
     tookMs: 500,
-    policy: { rate: '20/min', burst: 1 },
+    policy: { caps: '20/min' },
     perMs: 20 / MINUTE,
   },
   {
@@ -28,7 +28,7 @@ export const MEETINGS: readonly Meeting[] = [
     receiver: { kind: 'sliding-window', limit: '500/h' },
     messages: 3_000,
     tookMs: 500,
-    policy: { rate: '500/h', burst: 1 },
+    policy: { caps: '500/h' },
     perMs: 500 / HOUR,
   },
   {
@@ -44,7 +44,7 @@ export const MEETINGS: readonly Meeting[] = [
     receiver: { kind: 'counts-retries', limit: '300/h' },
     messages: 1_500,
     tookMs: 500,
-    policy: { rate: '300/h', burst: 1 },
+    policy: { caps: '300/h' },
     perMs: 300 / HOUR,
   },
   {
@@ -60,7 +60,7 @@ export const MEETINGS: readonly Meeting[] = [
     receiver: { kind: 'reputation', limit: '600/h' },
     messages: 3_000,
     tookMs: 500,
-    policy: { rate: '600/h', burst: 1 },
+    policy: { caps: '600/h' },
     perMs: 600 / HOUR,
   },
   {
@@ -68,7 +68,7 @@ export const MEETINGS: readonly Meeting[] = [
     receiver: { kind: 'greylist', delay: '5m' },
     messages: 2_000,
     tookMs: 500,
-    policy: {},
+    policy: { reactions: { greylist: { retry: ['5m', '10m'] } } },
   },
   {
     name: 'outage of 2 h, 60/min',
@@ -78,7 +78,7 @@ export const MEETINGS: readonly Meeting[] = [
     ],
     messages: 5_000,
     tookMs: 500,
-    policy: { rate: '60/min', burst: 1 },
+    policy: { caps: '60/min' },
     perMs: 60 / MINUTE,
   },
 ]

@@ -103,7 +103,10 @@ export function omniscient(scenario: Scenario): Ran {
   while (delivered < scenario.messages) {
     const message = waiting.peek()
     const attempt = { sender: SENDER, recipients: [mailbox(message ?? 0)], connections: open + 1 }
-    const clear = open < CONNECTIONS && message !== undefined ? peer.clearAt(Math.max(now, waiting.next), attempt) : Infinity
+    const clear =
+      open < CONNECTIONS && message !== undefined
+        ? peer.clearAt(Math.max(now, waiting.next), attempt)
+        : Infinity
     const next = Math.min(answered.next, Math.max(now, clear))
     if (next === Infinity) break
     now = next
@@ -126,7 +129,10 @@ export function omniscient(scenario: Scenario): Ran {
 }
 
 /** The rivals, by name; `perMs` is the rate the receiver really allows. */
-export function rivals(perMs: number | undefined, connections: number | undefined): Readonly<Record<string, Way>> {
+export function rivals(
+  perMs: number | undefined,
+  connections: number | undefined,
+): Readonly<Record<string, Way>> {
   const exponential = (refusals: number, random: () => number) =>
     // p-retry's defaults (factor 2 from 1 s, randomised), kept up to an hour instead of giving up after ten
     Math.min(3_600_000, 1_000 * 2 ** (refusals - 1) * (1 + random()))

@@ -67,8 +67,7 @@ const TEXTS = {
     '421 Service not available. Too many messages have been received in a short period of time. Please try again later and reduce the sending rate.',
   greylist: '451 4.7.1 Recipient address rejected: Greylisted',
   'max-connections': '421 4.7.0 Error: too many connections from 203.0.113.9',
-  reputation:
-    '421 4.7.0 [TSS04] Messages from 203.0.113.9 temporarily deferred due to unexpected volume or user complaints - 4.16.55.1',
+  reputation: '421 4.7.0 Messages from 203.0.113.9 temporarily deferred due to unexpected volume',
   outage: '421 4.3.2 Service temporarily unavailable, closing transmission channel',
 } as const
 

@@ -3,7 +3,7 @@
 
 import type { Cause } from './cause.ts'
 import type { EffectivePolicy } from './policy-merge.ts'
-import type { ResolvedSchedule } from './reaction.ts'
+import type { ResolvedReaction, ResolvedSchedule } from './reaction.ts'
 import { type Duration, duration, MINUTE, SECOND } from './units.ts'
 
 /** Between two tries that do not count, the first of which came at once. */
@@ -66,9 +66,7 @@ export function scheduleOf(policy: EffectivePolicy, cause: Cause, ttl: Duration)
     const counts = reaction.countsAsAttempt || refusals >= MOST_UNCOUNTED
     if (counts && counted + 1 >= (reaction.maxAttempts ?? Infinity)) break
     const own = counts ? nominalWait(retry, counted) : refusals === 0 ? 0 : UNCOUNTED_WAIT_MS
-    const hold = holds
-      ? Math.min(reaction.holdMaxMs, (reaction.holdMs ?? 0) * 2 ** Math.min(refusals, 30))
-      : 0
+    const hold = holds ? nominalHold(reaction, refusals) : 0
     if (counts) counted++
     const next = clampToLast(age + Math.max(own, hold), age, 0, ttlMs)
     if (next === undefined) break
@@ -76,4 +74,10 @@ export function scheduleOf(policy: EffectivePolicy, cause: Cause, ttl: Duration)
     age = next
   }
   return ages
+}
+
+/** The hold after `refusals` earlier ones, without chance. */
+function nominalHold({ holdMs = 0, holdStepsMs, holdMaxMs }: ResolvedReaction, refusals: number): number {
+  if (holdStepsMs !== undefined) return holdStepsMs[Math.min(refusals, holdStepsMs.length - 1)] ?? 0
+  return Math.min(holdMaxMs, holdMs * 2 ** Math.min(refusals, 30))
 }

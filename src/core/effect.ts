@@ -82,7 +82,7 @@ export function effectOf(
 /** The reaction, with the hold that a permanent refusal calls for. */
 function reactionTo(verdict: Verdict, reaction: ResolvedReaction): ResolvedReaction {
   if (verdict.persistence === 'transient' || reaction.permanentHoldMs === reaction.holdMs) return reaction
-  const { holdMs: _transient, ...rest } = reaction
+  const { holdMs: _transient, holdStepsMs: _steps, ...rest } = reaction
   const { permanentHoldMs } = reaction
   if (permanentHoldMs === undefined) return rest
   return { ...rest, holdMs: permanentHoldMs, holdMaxMs: Math.max(permanentHoldMs, reaction.holdMaxMs) }

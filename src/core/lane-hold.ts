@@ -47,7 +47,7 @@ export function usualHoldMs(
  */
 export function holdMs(
   verdict: Pick<Verdict, 'persistence' | 'retryAfterMs' | 'retryAfterFrom'>,
-  reaction: Pick<ResolvedReaction, 'holdMs' | 'permanentHoldMs' | 'holdMaxMs'>,
+  reaction: Pick<ResolvedReaction, 'holdMs' | 'holdStepsMs' | 'permanentHoldMs' | 'holdMaxMs'>,
   level: number,
   random: () => number,
 ): number {
@@ -59,7 +59,8 @@ export function holdMs(
   const first = fromText ? (usual ?? stated) : (given ?? usual ?? DEFAULT_HOLD_MS)
   if (level <= 1 && fromText) return Math.min(DAY_MS, Math.ceil(stated * (1 + JITTER * random())))
   const longest = Math.max(first, reaction.holdMaxMs)
-  const doubled = Math.min(longest, first * 2 ** Math.min(30, level - 1))
+  const step = reaction.holdStepsMs?.[Math.min(level, reaction.holdStepsMs.length) - 1]
+  const doubled = Math.min(longest, step ?? first * 2 ** Math.min(30, level - 1))
   const jittered = Math.min(longest * (1 + JITTER), doubled * (1 - JITTER + 2 * JITTER * random()))
   return Math.max(stated, SECOND_MS, Math.round(jittered))
 }

@@ -147,13 +147,13 @@ const PART_OF: Readonly<Record<string, keyof ReactionPart>> = {
 
 /** Only what is said: a factor of 1, or a longest hold where there is no hold, says nothing. */
 function reactionTexts(reaction: ResolvedReaction): Readonly<Record<string, string | undefined>> {
-  const { holdMs, permanentHoldMs, maxAttempts, maxAgeMs } = reaction
+  const { holdMs, holdStepsMs, permanentHoldMs, maxAttempts, maxAgeMs } = reaction
   const held = holdMs !== undefined || permanentHoldMs !== undefined
   return {
     retry: reaction.retry && scheduleText(reaction.retry),
-    hold: holdMs === undefined ? undefined : durationText(holdMs),
+    hold: holdMs === undefined ? undefined : (holdStepsMs ?? [holdMs]).map(durationText).join(', '),
     permanentHold: permanentHoldMs === holdMs ? undefined : durationText(permanentHoldMs ?? 0),
-    holdMax: held ? durationText(reaction.holdMaxMs) : undefined,
+    holdMax: held && holdStepsMs === undefined ? durationText(reaction.holdMaxMs) : undefined,
     rateFactor: reaction.rateFactor === 1 ? undefined : String(reaction.rateFactor),
     concurrencyFactor: reaction.concurrencyFactor === 1 ? undefined : String(reaction.concurrencyFactor),
     countsAsAttempt: reaction.countsAsAttempt ? undefined : 'false',

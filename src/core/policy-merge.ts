@@ -87,8 +87,8 @@ function reactionOf(layers: readonly Layer[], cause: Cause): ResolvedReaction {
   const longest = part.holdMaxMs ?? duration(DEFAULT_HOLD_MAX)
   const binds = part.holdMaxMs !== undefined && stated('holdMaxMs') < stated('holdMs')
   const cut = (ms: number) => (binds ? Math.min(ms, longest) : ms)
-  const { holdMs: hold = 0, permanentHoldMs: permanent = hold, ...rest } = part
-  const [holdMs, permanentHoldMs] = [cut(hold), cut(permanent)]
+  const { holdMs: hold = 0, permanentHoldMs: permanent = hold, holdStepsMs: steps = [], ...rest } = part
+  const [holdMs, permanentHoldMs, holdStepsMs] = [cut(hold), cut(permanent), steps.map(cut)]
   return {
     rateFactor: 1,
     concurrencyFactor: 1,
@@ -96,8 +96,9 @@ function reactionOf(layers: readonly Layer[], cause: Cause): ResolvedReaction {
     onPermanent: 'fail',
     alert: false,
     ...rest,
-    holdMaxMs: Math.max(longest, holdMs),
+    holdMaxMs: holdStepsMs.length > 0 ? Math.max(...holdStepsMs) : Math.max(longest, holdMs),
     ...(holdMs > 0 ? { holdMs } : {}),
+    ...(holdStepsMs.length > 0 ? { holdStepsMs } : {}),
     ...(permanentHoldMs > 0 ? { permanentHoldMs } : {}),
   }
 }

@@ -22,6 +22,8 @@ export interface Origin {
 export interface ReactionPart {
   readonly retry?: ResolvedSchedule
   readonly holdMs?: number
+  /** Stated together with `holdMs`; empty where holds double. */
+  readonly holdStepsMs?: readonly number[]
   readonly permanentHoldMs?: number
   readonly holdMaxMs?: number
   readonly rateFactor?: number
@@ -209,7 +211,8 @@ export function parseReaction(value: unknown, path: string): ReactionPart {
     optional(given[key], (v) => parse(v, at(path, key)))
   const part: ReactionPart = defined({
     retry: field('retry', parseSchedule),
-    holdMs: field('hold', (v, p) => span(v, p, 0)),
+    holdMs: field('hold', (v, p) => holds(v, p)[0]),
+    holdStepsMs: field('hold', (v, p) => (Array.isArray(v) ? holds(v, p) : [])),
     permanentHoldMs: field('permanentHold', (v, p) => span(v, p, 0)),
     holdMaxMs: field('holdMax', (v, p) => span(v, p)),
     rateFactor: field('rateFactor', share),
@@ -224,6 +227,12 @@ export function parseReaction(value: unknown, path: string): ReactionPart {
   if (part.holdMaxMs !== undefined && part.holdMs !== undefined && part.holdMaxMs < part.holdMs)
     throw badOption(at(path, 'holdMax'), 'no less than hold', given.holdMax)
   return part
+}
+
+function holds(value: unknown, path: string): readonly number[] {
+  if (!Array.isArray(value)) return [span(value, path, 0)]
+  if (value.length === 0) throw badOption(path, 'at least one hold', value)
+  return value.map((hold, i) => span(hold, `${path}[${i}]`))
 }
 
 const WARMUP_KEYS = ['start', 'daily']

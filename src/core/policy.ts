@@ -55,8 +55,11 @@ export type RetrySchedule =
 export interface Reaction {
   /** The message's own waits. @default the policy's `retry` */
   readonly retry?: RetrySchedule
-  /** Hold what the verdict speaks of for this long; doubles when repeated. `0`: no hold. */
-  readonly hold?: Duration
+  /**
+   * Hold what the verdict speaks of for this long; doubles when repeated. A list gives the holds in turn, of which
+   * the last repeats. `0`: no hold.
+   */
+  readonly hold?: Duration | readonly Duration[]
   /** The hold after a permanent refusal, as of a listed address. `0`: no hold. @default `hold` */
   readonly permanentHold?: Duration
   /** Longest hold the doubling reaches. @default '4h' */

@@ -83,6 +83,11 @@ describe('the whole schedule of a message that is refused each time', () => {
     ])
   })
 
+  it('for its login: after 5, 15 and 60 minutes, then hourly', () => {
+    const ages = scheduleOf(policyOf(), 'auth-credentials', '1d').slice(0, 6).map(durationText)
+    expect(ages).toEqual(['0ms', '5m', '20m', '1h 20m', '2h 20m', '3h 20m'])
+  })
+
   it('because connections are recycled: at once, then half a minute apart, and after 20 free tries by the back-off', () => {
     const ages = scheduleOf(policyOf(), 'connection-recycle', '1d')
     expect(ages.slice(0, 4).map(durationText)).toEqual(['0ms', '0ms', '30s', '1m'])

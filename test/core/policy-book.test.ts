@@ -126,6 +126,23 @@ describe('merging', () => {
     expect(reactions['server-busy'].holdMs).toBeUndefined()
   })
 
+  it('a stated hold replaces a list of holds, and a list doubling', () => {
+    const { reactions } = bookOf([
+      {
+        name: 'mine',
+        domains: ['*'],
+        reactions: { 'auth-credentials': { hold: '10m' }, 'rate-limit': { hold: ['1m', '10m'] } },
+      },
+    ]).forDomain('example.com')
+    expect(reactions['auth-credentials'].holdStepsMs).toBeUndefined()
+    expect(reactions['auth-credentials']).toMatchObject({ holdMs: 10 * MIN, holdMaxMs: 4 * HOUR })
+    expect(reactions['rate-limit']).toMatchObject({
+      holdMs: MIN,
+      holdStepsMs: [MIN, 10 * MIN],
+      holdMaxMs: 10 * MIN,
+    })
+  })
+
   it('the more specific of two policies wins, whatever their order', () => {
     const book = bookOf([
       { name: 'all', domains: ['*'], rate: '1/s', ttl: '1d' },

@@ -121,6 +121,11 @@ describe('a policy is refused, with its path, for', () => {
       "policies[0].reactions.blocklist.holdMax: expected no less than hold, got '1h'",
     ],
     [
+      'a list of no holds',
+      { ...base, reactions: { blocklist: { hold: [] } } },
+      'policies[0].reactions.blocklist.hold: expected at least one hold, got an array of 0',
+    ],
+    [
       'a warm-up of no day',
       { ...base, warmup: { start: '2026-02-30', daily: [50] } },
       "policies[0].warmup.start: expected a day as 'YYYY-MM-DD', got '2026-02-30'",

@@ -33,9 +33,9 @@ import {
   speaksOfMessage,
 } from './core/lane.ts'
 import type { OnUncertain } from './core/message.ts'
-import type { PolicyBook } from './core/policy-book.ts'
 import { EGRESS, Egress } from './egress.ts'
 import type { EventMap, Events } from './events.ts'
+import type { Grouping } from './grouping.ts'
 import { type Gated, type Lane, Lanes, type Plan } from './lanes.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Ownership } from './owner.ts'
@@ -69,7 +69,7 @@ interface Unsaved {
 export interface OutboxParts {
   readonly store: Store
   readonly target: Target
-  readonly book: PolicyBook
+  readonly grouping: Grouping
   readonly options: ResolvedOptions
   readonly route: 'relay' | 'direct'
   readonly clock: Clock
@@ -265,7 +265,11 @@ export class Outbox {
         now,
         until: now + this.parts.options.attemptTimeoutMs + CLAIM_MARGIN_MS,
         settle: settle.map((s) => s.settlement),
-        claims: plans.map((p) => ({ ...queueName(p), limit: p.limit, avoid: p.probe ? p.lane.avoid : [] })),
+        claims: plans.map((p) => ({
+          ...queueName(p),
+          limit: p.limit,
+          avoid: p.probe || p.egressProbe || p.senderProbe ? p.lane.avoid : [],
+        })),
         lanes: (claimed) => this.#spend(plans, claimed, undo, dirty, now),
         keepOutcomes: this.parts.options.onSettled !== undefined,
       })
@@ -508,7 +512,7 @@ export class Outbox {
   }
 
   #land(flight: Flight, result: AttemptResult): void {
-    const { options, clock, book, route, target } = this.parts
+    const { options, clock, grouping, route, target } = this.parts
     const uncertain = result.outcomes.some((o) => !o.accepted && o.uncertain)
     if ((result.gated || result.aborted) && !uncertain && !result.outcomes.some((o) => o.accepted)) {
       if (result.gated || this.#aborting.signal.aborted) {
@@ -521,7 +525,7 @@ export class Outbox {
     const { lane } = plan
     this.#leave(flight)
     const conclusion = conclude(claim, result, {
-      book,
+      grouping,
       route,
       onUncertain: claim.message.onUncertain ?? (options.onUncertain as OnUncertain),
       host: target.host,
@@ -562,7 +566,7 @@ export class Outbox {
   laneOf(key: string, domain: string, now: number): Lane {
     const known = this.lanes.find(key)
     if (known !== undefined) return known
-    return this.lanes.lane(key, this.parts.book.forLane(key, domain), now)
+    return this.lanes.lane(key, this.parts.grouping.book.forLane(key, domain), now)
   }
 
   #learn(flight: Flight, lesson: Lesson, gated: Gated): void {
@@ -581,10 +585,12 @@ export class Outbox {
     const { state, events } = arrive(gated.state, gated.limits, now, arrival, clock.random)
     gated.state = state
     this.#stain(gated)
-    if (gated === plan.lane) {
-      const refused = lesson.kind === 'throttle' && probe
+    if (lesson.kind !== 'returned') {
+      // what made a hold, or made it longer, is not the next to probe
+      const refused = events.some((event) => event.kind === 'held')
+      if (refused || probe) this.lanes.probed(gated, plan.queue, refused)
       if (refused) plan.lane.avoid = [...plan.lane.avoid.slice(-7), flight.claim.message.id]
-      else if (lesson.kind !== 'returned' && plan.lane.avoid.length > 0) plan.lane.avoid = []
+      else if (gated === plan.lane && plan.lane.avoid.length > 0) plan.lane.avoid = []
     }
     for (const event of events) this.#tellLane(gated, event, now)
   }

@@ -45,7 +45,7 @@ describe.each(ROUTES)('%s: 250, 450 and 550 in one transaction', (route) => {
     expect(outcome.status).toBe('partial')
     expect(await state('later')).toMatchObject({ state: 'accepted', attempts: 2 })
     expect(w.server.messages.map((m) => m.to)).toEqual([['good@one.test'], ['later@one.test']])
-    expect(w.server.messages[0]?.raw).toEqual(w.server.messages[1]?.raw)
+    expect(w.server.messages[0]?.text).toEqual(w.server.messages[1]?.text)
   })
 
   it('450 and 550 without a 250: the deferred one is not refused with the other', async () => {

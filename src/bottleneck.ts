@@ -19,6 +19,7 @@ export interface BottleneckLike {
   }): Promise<void>
 }
 
+/** How a Bottleneck limiter is used as a gate. */
 export interface BottleneckGateOptions {
   /**
    * When the mailer closes: `stop` the limiter, dropping what waits in it; or `leave` it running because other

@@ -37,17 +37,23 @@ export interface RecipientStatus {
   readonly domain: string
   readonly lane: string
   readonly state: DeliveryState
+  /** Why it failed. */
   readonly reason?: FailReason
+  /** Tries that advanced the back-off. */
   readonly attempts: number
+  /** Tries so far. */
   readonly tries: number
   /** Whether some try may have delivered without our hearing of it. */
   readonly uncertain: boolean
   /** Epoch ms of the next try, while waiting. */
   readonly nextAttemptAt?: number
+  /** Epoch ms at which it is given up. */
   readonly expiresAt: number
+  /** Epoch ms. */
   readonly settledAt?: number
   /** The newest reply. */
   readonly reply?: Reply
+  /** What the newest reply meant; absent when it was accepted. */
   readonly verdict?: NonNullable<AttemptRecord['verdict']>
   /** Every try, oldest first. */
   readonly history: readonly AttemptRecord[]
@@ -55,16 +61,21 @@ export interface RecipientStatus {
 
 /** How a message ended: every recipient in exactly one way. */
 export interface Outcome extends AboutMessage {
+  /** `accepted`: the next hop took it for every recipient, which a relay may still bounce later. */
   readonly status: 'accepted' | 'partial' | 'failed'
   readonly recipients: readonly RecipientStatus[]
+  /** Epoch ms. */
   readonly settledAt: number
 }
 
 /** Where a message stands. */
 export interface MessageStatus extends AboutMessage {
+  /** `parked`: at least one recipient waits for a person. */
   readonly state: 'waiting' | 'parked' | 'settled'
   readonly recipients: readonly RecipientStatus[]
+  /** Epoch ms. */
   readonly createdAt: number
+  /** Epoch ms. */
   readonly settledAt?: number
 }
 
@@ -72,9 +83,11 @@ export interface MessageStatus extends AboutMessage {
 export interface AboutLane {
   /** The lane's key; `@egress` for the transport itself, `@from:<domain>` for a From domain. */
   readonly lane: string
+  /** Epoch ms. */
   readonly at: number
 }
 
+/** Every event by its name, with what its listeners are given. Moments are epoch ms. */
 export interface EventMap {
   /** Stored: it will not be lost. */
   readonly queued: AboutMessage & { readonly recipients: number }
@@ -84,7 +97,9 @@ export interface EventMap {
   readonly deferred: AboutRecipient & {
     readonly reply: Reply
     readonly verdict: Verdict
+    /** Epoch ms; the lane may make it later. */
     readonly nextAttemptAt: number
+    /** Whether this try advanced the back-off. */
     readonly counted: boolean
   }
   /** Failed for good. */
@@ -102,9 +117,12 @@ export interface EventMap {
   readonly settled: Outcome
   /** The lane waits because of a reply or an operator. */
   readonly held: AboutLane & {
+    /** Epoch ms. */
     readonly until: number
+    /** 1 for the first hold, growing while it is refused again. */
     readonly level: number
     readonly cause?: string
+    /** The reply that held it, verbatim. */
     readonly reply?: string
     readonly rule?: string
   }
@@ -114,7 +132,7 @@ export interface EventMap {
   readonly recovering: AboutLane
   /** The lane runs as configured again. */
   readonly opened: AboutLane
-  /** The lane's rate or concurrency was adapted. */
+  /** The lane's rate (recipients per second) or concurrency was adapted. */
   readonly adapted: AboutLane & {
     readonly what: 'rate' | 'concurrency'
     readonly from: number
@@ -127,8 +145,11 @@ export interface EventMap {
     readonly at: number
     readonly lane?: string
     readonly cause?: string
+    /** What was seen, in words. */
     readonly pattern: string
+    /** What a person can do about it. */
     readonly advice: string
+    /** The provider's page about it. */
     readonly url?: string
     readonly reply?: string
   }
@@ -136,10 +157,13 @@ export interface EventMap {
   readonly owner: { readonly owner: boolean; readonly at: number }
 }
 
+/** The name of an event. */
 export type EventName = keyof EventMap
 
+/** Hears one event. What it throws or rejects with is logged and stops nothing. */
 export type Listener<N extends EventName> = (event: EventMap[N]) => unknown
 
+/** Listeners by event. */
 export type Listeners = { readonly [N in EventName]?: Listener<N> }
 
 export const EVENT_NAMES = [

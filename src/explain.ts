@@ -34,6 +34,7 @@ export type Binding =
   | 'stopped'
   | 'open'
 
+/** What can bind a lane. */
 export type LaneBinding = 'token' | 'cap' | 'reserve' | 'warmup' | 'hold' | 'probe' | 'concurrency'
 
 /** One reason, as data and as a sentence. */

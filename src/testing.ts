@@ -5,9 +5,14 @@ export type { Clock, Timer } from './clock.ts'
 export { type ManualClock, manualClock } from './testing/manual-clock.ts'
 export { scaledClock } from './testing/scaled-clock.ts'
 export {
+  type RecordedAttempt,
+  type ScriptedAnswer,
+  type ScriptedAnswers,
+  type ScriptedAttempt,
   type ScriptedTransport,
   type ScriptedTransportOptions,
   scriptedTransport,
+  type TransportScript,
 } from './testing/scripted-transport.ts'
 // servers and transports that say what you want
 export {
@@ -18,6 +23,7 @@ export {
   maxMessagesPerConnection,
   maxRecipients,
   type RateLimitOptions,
+  type ReplyText,
   rateLimit,
   recipients,
   type SmtpAnswer,

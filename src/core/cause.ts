@@ -34,6 +34,7 @@ export const CAUSES = [
   'unknown',
 ] as const
 
+/** One of `CAUSES`. */
 export type Cause = (typeof CAUSES)[number]
 
 /**
@@ -43,6 +44,7 @@ export type Cause = (typeof CAUSES)[number]
  */
 export const SCOPES = ['message', 'recipient', 'connection', 'lane', 'sender'] as const
 
+/** One of `SCOPES`. */
 export type Scope = (typeof SCOPES)[number]
 
 /** Whether the same message may succeed later (RFC 5321 §4.2.1). */

@@ -40,6 +40,7 @@ export interface AttemptRecord {
   readonly transcript?: readonly string[]
 }
 
+/** One recipient of one message, as stored. Moments are epoch ms. */
 export interface Delivery {
   /** Unique in the store, grows in the order of adding. */
   readonly id: number

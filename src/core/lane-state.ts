@@ -11,6 +11,7 @@ import { clampWindow, openWindow, type RollingWindow, used, windowMs } from './w
 export interface Hold {
   /** Epoch ms. */
   readonly since: number
+  /** Epoch ms; `Number.MAX_SAFE_INTEGER` for an operator's hold without an end. */
   readonly until: number
   /** `reply`: a server said so. Others: who asked for it. */
   readonly by: string

@@ -445,18 +445,30 @@ export function releaseLane(state: LaneState, limits: LaneLimits, now: number): 
 
 /** A lane as a person may see it. Rates are recipients per second. */
 export interface LaneView {
+  /** `held` until its time is over, `probing` with one message, `slow-start` after a probe that passed. */
   readonly phase: 'open' | 'held' | 'probing' | 'slow-start'
+  /** Recipients per second that it may do now; absent without a limit. */
   readonly rate?: number
+  /** Recipients per second as configured; `rate` never goes above it. */
   readonly configuredRate?: number
+  /** Recipients that may go at once after a rest; 1 in slow start. */
   readonly burst: number
+  /** Attempts that may be under way now. */
   readonly concurrency: number
   readonly configuredConcurrency: number
+  /** Epoch ms. */
   readonly heldSince?: number
+  /** Epoch ms; past while probing. */
   readonly heldUntil?: number
+  /** The hold in force, or that the lane is coming out of. */
   readonly hold?: Hold
+  /** How often in a row it was refused; the next hold is longer the higher it is. */
   readonly level: number
+  /** Recipients that may go this moment. */
   readonly tokens: number
+  /** The rolling windows beside the rate, with what is used of each. */
   readonly caps: readonly { readonly cap: RateLimit; readonly used: number }[]
+  /** Where a warm-up plan stands: the day's stage from 0, recipients allowed, sent and accepted in it. */
   readonly warmup?: {
     readonly stage: number
     readonly allowed: number
@@ -465,6 +477,7 @@ export interface LaneView {
   }
   /** Recipients accepted over the last two to four minutes. */
   readonly acceptedLately: number
+  /** Holds so far. */
   readonly holds: number
 }
 

@@ -3,8 +3,10 @@
 /** 0 high, 1 normal, 2 bulk: as stored and compared. */
 export type Priority = 0 | 1 | 2
 
+/** `high` before `normal` before `bulk`, in all lanes; bulk keeps a tenth of what leaves. */
 export const PRIORITIES = ['high', 'normal', 'bulk'] as const
 
+/** `high` goes before `normal`, `normal` before `bulk`, across lanes; bulk keeps a tenth of what leaves. */
 export type PriorityName = (typeof PRIORITIES)[number]
 
 /** What becomes of a delivery whose outcome is uncertain: send again, let a person decide, give up. */

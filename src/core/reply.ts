@@ -4,6 +4,7 @@
 /** Where in the SMTP session a reply came. `idle`: on a connection that was waiting for work. */
 export const PHASES = ['greeting', 'ehlo', 'auth', 'mail', 'rcpt', 'data', 'dot', 'idle', 'unknown'] as const
 
+/** Where in the SMTP session a reply came; `idle` on a connection that was waiting for work. */
 export type Phase = (typeof PHASES)[number]
 
 /** One server reply (RFC 5321 §4.2), or the failure that stood in its place. */

@@ -8,6 +8,7 @@ import type { Message, Priority } from '../core/message.ts'
 /** A delivery about to be stored; the store gives it its id. */
 export type NewDelivery = Omit<Delivery, 'id'>
 
+/** A message to store, with its frozen bytes and one delivery per recipient. */
 export interface NewMessage {
   readonly message: Message
   readonly bytes: Uint8Array
@@ -41,6 +42,7 @@ export interface QueueHead extends QueueName {
   readonly waiting: number
 }
 
+/** A wish for due deliveries of one queue. */
 export interface ClaimRequest extends QueueName {
   /** Recipients at most; all of one message and one queue. */
   readonly limit: number
@@ -94,6 +96,7 @@ export interface Claimed {
   readonly nextDueAt?: number
 }
 
+/** What became of a turn. */
 export interface TurnResult {
   /** One per request, in order. */
   readonly claims: readonly Claimed[]
@@ -119,6 +122,7 @@ export interface Stored {
   readonly settledAt?: number
 }
 
+/** Which messages to list; every condition given must hold. */
 export interface ListFilter {
   /** Messages with at least one recipient in this state. */
   readonly state?: DeliveryState
@@ -129,6 +133,7 @@ export interface ListFilter {
   readonly limit: number
 }
 
+/** How many deliveries there are in each state. */
 export interface Counts {
   readonly waiting: number
   readonly claimed: number
@@ -143,6 +148,7 @@ export interface Counts {
 /** How a verb changes what it found: the deliveries to write (claimed ones are not offered to be changed). */
 export type Amendment = (stored: Stored) => readonly Delivery[]
 
+/** Where mail waits. `memoryStore()` and `sqliteStore(file)` are two; another must pass `storeContract` of `steadymail/testing`. */
 export interface Store {
   /** As `memory` or `sqlite`. */
   readonly name: string

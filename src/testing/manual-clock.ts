@@ -5,6 +5,7 @@ import type { Clock, Timer } from '../clock.ts'
 import { systemClock } from '../clock.ts'
 import { Heap } from '../core/heap.ts'
 
+/** A clock that stands still until it is told to move. */
 export interface ManualClock extends Clock {
   /** Moves on by `ms`, firing what falls due, and lets each have its consequences first. */
   advance(ms: number): Promise<void>
@@ -33,6 +34,7 @@ interface Alarm {
 }
 
 /**
+ * Makes a clock for `wrapTransport({ clock })`: days of holds and retries pass in milliseconds, in their order.
  * @param options.start epoch ms at which it begins. @default 2026-01-01T00:00:00Z
  * @param options.seed of its `random()`, which repeats from run to run. @default 1
  */

@@ -3,6 +3,7 @@
 import { type Clock, systemClock } from '../clock.ts'
 
 /**
+ * Makes a clock for `wrapTransport({ clock })` that runs so many times faster than the machine's.
  * @param options.factor how many of its ms pass in one real ms
  */
 export function scaledClock(options: { readonly factor: number }): Clock {

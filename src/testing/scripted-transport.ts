@@ -47,6 +47,7 @@ export type TransportScript =
   | readonly ScriptedAnswers[]
   | ((attempt: ScriptedAttempt) => ScriptedAnswers | Promise<ScriptedAnswers>)
 
+/** How a scripted transport presents itself, and what it keeps. */
 export interface ScriptedTransportOptions {
   /** @default 'relay' */
   readonly route?: 'relay' | 'direct'

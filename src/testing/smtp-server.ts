@@ -18,6 +18,7 @@ export {
   maxMessagesPerConnection,
   maxRecipients,
   type RateLimitOptions,
+  type ReplyText,
   rateLimit,
   recipients,
 } from './smtp/behaviours.ts'
@@ -34,6 +35,7 @@ export type {
 } from './smtp/script.ts'
 export type { SmtpCounts, SmtpMessage } from './smtp/session.ts'
 
+/** How a scripted server listens and what it says. */
 export interface SmtpServerOptions {
   /** What it says, where it is not friendly. Rules and functions, tried in order. @default friendly */
   readonly script?: SmtpScript

@@ -21,11 +21,13 @@ import { NameIndex, recogniser } from './provider.ts'
 import { type CompiledRule, classOf, compileRules, type RuleSet } from './rules.ts'
 import { waitIn } from './wait.ts'
 
+/** What `classifyReply` may be told around a reply. */
 export type ClassifyContext = ReplyContext & {
   /** Policies asked before all others. */
   readonly policies?: readonly ProviderPolicy[]
 }
 
+/** Tells what a reply means. Total: any text gives a verdict. */
 export type Classifier = (reply: Reply | string, context?: ClassifyContext) => Verdict
 
 interface Ready {
@@ -85,7 +87,10 @@ export function createClassifier(
     if (general !== undefined) return verdictOf(general, 'general', asked)
     const enhanced = ENHANCED.first(facts)
     if (enhanced !== undefined) return verdictOf(enhanced, 'enhanced', asked)
-    return verdict({ cause: 'unknown' }, asked, { layer: 'class', rule: `class-${classOf(facts) ?? 'none'}` })
+    return verdict({ cause: causeOfCode(facts) }, asked, {
+      layer: 'class',
+      rule: `class-${classOf(facts) ?? 'none'}`,
+    })
   }
 }
 
@@ -106,6 +111,13 @@ function ready(policy: ProviderPolicy): Ready {
       (context.domain !== undefined && domains.find(context.domain) === true) ||
       providers.some(({ name }) => name === policy.name),
   }
+}
+
+// What the code and the phase alone say (RFC 5321 §4.2.3, RFC 4954 §6): a login or a command was refused, no more.
+function causeOfCode({ code, phase }: Facts): Cause {
+  if (phase === 'auth' || code === 530 || code === 534 || code === 535 || code === 538)
+    return 'auth-credentials'
+  return code !== undefined && code >= 500 && code <= 504 ? 'protocol' : 'unknown'
 }
 
 interface Asked {
@@ -201,7 +213,8 @@ const USUALLY_LASTING: ReadonlySet<Cause> = new Set([
   'dns',
   'protocol',
 ])
-const SAYS_FAILED = /\b(?:rejected|refused|denied|failed|undeliverable|not delivered|bounced)\b/
+const SAYS_FAILED =
+  /\b(?:rejected|refused|denied|failed|undeliverable|not delivered|bounced|exceeded|expired)\b/
 
 function persistenceOf(cause: Cause, facts: Facts, statesWait: boolean): Persistence {
   const digit = classOf(facts)
@@ -232,7 +245,9 @@ function scopeOf(cause: Cause, { facts, context, provider }: Asked): Scope {
   switch (cause) {
     case 'unknown':
       if (phase === 'rcpt') return 'recipient'
-      return phase === 'greeting' || phase === 'ehlo' || phase === 'idle' ? 'lane' : 'message'
+      if (phase === 'greeting' || phase === 'ehlo' || phase === 'idle') return 'lane'
+      // 421 closes the connection (RFC 5321 §3.8): said before any message, it is about the sender.
+      return facts.code === 421 && phase !== 'dot' && phase !== 'data' ? 'lane' : 'message'
     case 'policy-other':
       return BEFORE_DATA.has(phase) && NAMES_CLIENT.test(folded)
         ? 'lane'

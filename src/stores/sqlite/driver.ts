@@ -3,6 +3,7 @@
 
 import { SteadymailError } from '../../core/error.ts'
 
+/** What can be bound to a statement. */
 export type SqlValue = string | number | null | Uint8Array
 
 /** A prepared statement, as better-sqlite3 and node:sqlite make them. */

@@ -34,6 +34,7 @@ import { Reads } from './reads.ts'
 import { type PurgeBefore, Retention } from './retention.ts'
 import { Upkeep } from './upkeep.ts'
 
+/** How a SQLite store opens its file. */
 export interface SqliteOptions {
   /** `Database` of better-sqlite3 or `DatabaseSync` of node:sqlite. @default what this Node has, else better-sqlite3 */
   readonly driver?: SqliteDriver

@@ -4,12 +4,14 @@
 
 import type { SmtpAnswer, SmtpEvent, SmtpPhase, SmtpScriptFunction } from './script.ts'
 
-type ReplyText = `${number} ${string}` | ((event: SmtpEvent) => `${number} ${string}`)
+/** A reply, or a function that makes one. */
+export type ReplyText = `${number} ${string}` | ((event: SmtpEvent) => `${number} ${string}`)
 
 function said(reply: ReplyText, event: SmtpEvent): SmtpAnswer {
   return typeof reply === 'function' ? reply(event) : reply
 }
 
+/** How a greylist behaves. */
 export interface GreylistOptions {
   /** How long a first contact has to wait. */
   readonly seconds: number
@@ -34,6 +36,7 @@ export function greylist({ seconds, reply }: GreylistOptions): SmtpScriptFunctio
   }
 }
 
+/** What a rate limit counts and says. */
 export interface RateLimitOptions {
   /** `<number>/<s|min|h|d>`, in a sliding window of that length. */
   readonly rate: `${number}/${'s' | 'min' | 'h' | 'd'}`

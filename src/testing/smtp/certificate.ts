@@ -4,6 +4,7 @@
 import { generateKeyPairSync, sign } from 'node:crypto'
 import { isIP } from 'node:net'
 
+/** What a certificate is made for. */
 export interface TestCertificateOptions {
   /** Host names and addresses it is for; `*.example.test` is allowed. @default ['localhost', '127.0.0.1', '::1'] */
   readonly names?: readonly string[]

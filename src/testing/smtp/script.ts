@@ -103,6 +103,7 @@ export interface SmtpScriptRule {
   readonly answer: SmtpAnswer | readonly SmtpAnswer[]
 }
 
+/** A function, a rule, or a list of both: the first with an opinion answers. */
 export type SmtpScript = SmtpScriptFunction | SmtpScriptRule | readonly SmtpScript[]
 
 /** Any script as one function. Counting starts anew for each call of this function. */

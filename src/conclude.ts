@@ -7,8 +7,9 @@ import { type Decision, decide, type Effect, effectOf } from './core/decide.ts'
 import type { AttemptRecord, Delivery } from './core/delivery.ts'
 import type { Arrival } from './core/lane.ts'
 import type { OnUncertain } from './core/message.ts'
-import type { EffectivePolicy, PolicyBook } from './core/policy-book.ts'
+import type { EffectivePolicy } from './core/policy-book.ts'
 import type { Verdict } from './core/verdict.ts'
+import type { Grouping } from './grouping.ts'
 import type { Claim, Settlement } from './stores/store.ts'
 
 /** One delivery's try, understood. */
@@ -37,7 +38,7 @@ export interface Conclusion {
 }
 
 export interface ConcludeContext {
-  readonly book: PolicyBook
+  readonly grouping: Grouping
   readonly route: 'relay' | 'direct'
   readonly onUncertain: OnUncertain
   readonly host: string | undefined
@@ -106,7 +107,7 @@ function someRefused(claim: Claim, result: AttemptResult, context: ConcludeConte
   const progress = result.outcomes.some((o) => o.accepted)
   const concluded = claim.deliveries.map((delivery, i) => {
     const outcome = result.outcomes[i] ?? missing
-    const policy = context.book.forDomain(delivery.domain)
+    const policy = context.grouping.policyFor(delivery)
     const verdict = outcome.accepted ? undefined : understand(outcome, delivery, context)
     const effect = promoted(effectOf(outcome.reply, verdict, context.route, policy), verdict, context)
     const ofMessage = verdict !== undefined && effect.target === 'lane' && context.ofMessage(verdict)
@@ -138,7 +139,7 @@ function someRefused(claim: Claim, result: AttemptResult, context: ConcludeConte
             c.outcome,
             c.verdict,
             again,
-            context.book.forDomain(c.before.domain),
+            context.grouping.policyFor(c.before),
             result,
             context,
           )
@@ -160,8 +161,10 @@ function weakest(claim: Claim): Lesson {
 }
 
 function understand(outcome: RecipientOutcome, delivery: Delivery, context: ConcludeContext): Verdict {
-  const mx = outcome.reply.host ?? (context.route === 'relay' ? undefined : context.host)
-  return context.book.classify(outcome.reply, {
+  const known =
+    context.route === 'relay' ? undefined : (context.grouping.mxOf(delivery.domain) ?? context.host)
+  const mx = outcome.reply.host ?? known
+  return context.grouping.book.classify(outcome.reply, {
     domain: delivery.domain,
     route: context.route,
     now: context.now,

@@ -8,7 +8,7 @@ import { type Classifier, createClassifier } from './core/classify/classifier.ts
 import type { Delivery } from './core/delivery.ts'
 import { SteadymailError } from './core/error.ts'
 import type { Message } from './core/message.ts'
-import { type PolicyBook, policyBook } from './core/policy-book.ts'
+import { policyBook } from './core/policy-book.ts'
 import type { PolicyExplanation } from './core/policy-explain.ts'
 import type { Reply } from './core/reply.ts'
 import { type Duration, duration } from './core/units.ts'
@@ -18,6 +18,8 @@ import { EGRESS } from './egress.ts'
 import { type EventName, Events, type Listener, type MessageStatus } from './events.ts'
 import { type Explanation, explainLane, explainMessage, type LaneStatus, laneStatus } from './explain.ts'
 import { envelopeOf, type Frozen, freeze } from './freeze.ts'
+import { Grouping, type MxLookup } from './grouping.ts'
+import { mxResolver } from './mx/resolver.ts'
 import {
   parseOptions,
   parseSendOptions,
@@ -141,7 +143,7 @@ class SteadyMailer<M> implements Mailer<M> {
   readonly #target: Target
   readonly #options: ResolvedOptions
   readonly #reporter: Reporter
-  readonly #book: PolicyBook
+  readonly #grouping: Grouping
   readonly #classify: Classifier
   readonly #events: Events
   readonly #outbox: Outbox
@@ -158,7 +160,8 @@ class SteadyMailer<M> implements Mailer<M> {
     this.#options = options
     this.#reporter = reporter
     this.#classify = createClassifier(builtinPolicies, options.policies)
-    this.#book = policyBook(options.policies, builtinPolicies, () => this.#classify, { ttlMs: options.ttlMs })
+    const book = policyBook(options.policies, builtinPolicies, () => this.#classify, { ttlMs: options.ttlMs })
+    this.#grouping = new Grouping(book, mxLookup(options, target), options.clock)
     this.#events = new Events((name, error) => reporter.listenerError(name, error))
     for (const [name, listener] of Object.entries(options.on)) {
       if (listener !== undefined) this.#events.on(name as EventName, listener as Listener<EventName>)
@@ -168,7 +171,7 @@ class SteadyMailer<M> implements Mailer<M> {
     this.#outbox = new Outbox({
       store: options.store,
       target,
-      book: this.#book,
+      grouping: this.#grouping,
       options: { ...options, egress: egressOf(options, target) },
       route: options.route ?? target.defaultRoute,
       clock: options.clock,
@@ -203,6 +206,7 @@ class SteadyMailer<M> implements Mailer<M> {
     const ticket = await this.#intake.add(async () => {
       throwIfAborted(send.signal)
       const frozen = await freeze(this.#target, mail, { maxMessageBytes: this.#options.maxMessageBytes })
+      await this.#grouping.learn(frozen.to.map(domainOf))
       throwIfAborted(send.signal)
       this.#assertOpen()
       return this.#store(frozen, send)
@@ -267,7 +271,7 @@ class SteadyMailer<M> implements Mailer<M> {
 
   #ttlOf(addresses: readonly string[]): number | undefined {
     // a message lives as long as its most patient recipient; each delivery has its own end
-    const ttls = addresses.map((a) => this.#book.forDomain(domainOf(a)).ttlMs)
+    const ttls = addresses.map((a) => this.#grouping.policyOf(domainOf(a)).ttlMs)
     return ttls.every((t) => t !== undefined) ? Math.max(...ttls) : undefined
   }
 
@@ -275,7 +279,7 @@ class SteadyMailer<M> implements Mailer<M> {
     const from = Math.max(now, send.notBeforeAt ?? now)
     return frozen.to.map((address) => {
       const domain = domainOf(address)
-      const policy = this.#book.forDomain(domain)
+      const policy = this.#grouping.policyOf(domain)
       return {
         ticket: message.id,
         address,
@@ -438,7 +442,7 @@ class SteadyMailer<M> implements Mailer<M> {
 
   #reopened(delivery: Delivery, now: number): Delivery {
     const { reason: _, settledAt: __, ...rest } = delivery
-    const policy = this.#book.forDomain(delivery.domain)
+    const policy = this.#grouping.policyOf(delivery.domain)
     return {
       ...rest,
       lane: policy.lane,
@@ -580,7 +584,8 @@ class SteadyMailer<M> implements Mailer<M> {
   }
 
   explainPolicy(domain: string): PolicyExplanation {
-    return this.#book.explain(domainOf(`x@${domain}`))
+    const name = domainOf(`x@${domain}`)
+    return this.#grouping.book.explain(name, this.#grouping.mxOf(name))
   }
 
   close(options: { readonly timeout?: Duration } = {}): Promise<void> {
@@ -608,6 +613,7 @@ class SteadyMailer<M> implements Mailer<M> {
       if (!store.durable) await this.#sayWhatIsLost()
       await outbox.owner.giveUp().catch(() => undefined)
     } finally {
+      await this.#options.egress.gate?.close?.().catch(() => undefined)
       outbox.dispose()
       this.#closing.abort(new SteadymailError('CLOSED', 'the mailer was closed'))
       this.#reporter.close()
@@ -713,6 +719,12 @@ class SteadyMailer<M> implements Mailer<M> {
 const IDLE_POLL_MS = 500
 /** After an abort, how long to wait for the transport to let go. */
 const ABORT_MS = 2_000
+
+/** A direct transport knows its MX hosts; a relay's are looked up when asked for. */
+function mxLookup({ resolveMx }: ResolvedOptions, target: Target): MxLookup | undefined {
+  if (typeof resolveMx === 'object') return resolveMx
+  return target.mx ?? (resolveMx ? mxResolver() : undefined)
+}
 
 /** A pool's connections are its slots, where the user stated none. */
 function egressOf({ egress }: ResolvedOptions, target: Target): ResolvedOptions['egress'] {

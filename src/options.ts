@@ -12,6 +12,7 @@ import { parseCaps } from './core/policy-parse.ts'
 import { type Duration, MINUTE, type Rate } from './core/units.ts'
 import { EVENT_NAMES, type Listeners, type Outcome } from './events.ts'
 import type { EgressGate } from './gate.ts'
+import type { MxLookup } from './grouping.ts'
 import type { Logger } from './report.ts'
 import type { Room, Store } from './stores/store.ts'
 
@@ -65,8 +66,11 @@ export interface WrapOptions {
   readonly deliver?: boolean
   /** pino's shape, as console. @default none */
   readonly logger?: Logger
-  /** Groups recipient domains by the MX that answers for them (needs the peer mx-connect). @default false */
-  readonly resolveMx?: boolean
+  /**
+   * Groups recipient domains by the MX host that answers for them, so that hosted domains join their provider's lane.
+   * `true`, or one's own `mxResolver()` of `steadymail/mx`; a direct transport brings its own. @default false
+   */
+  readonly resolveMx?: boolean | MxLookup
   /** Time and chance; for tests, as `manualClock()` of `steadymail/testing`. @default the machine's */
   readonly clock?: Clock
 }
@@ -111,7 +115,7 @@ export interface ResolvedOptions {
   readonly retention: { readonly acceptedMs: number; readonly failedMs: number; readonly keysMs: number }
   readonly deliver: boolean
   readonly logger: Logger | undefined
-  readonly resolveMx: boolean
+  readonly resolveMx: boolean | MxLookup
   readonly clock: Clock
 }
 
@@ -198,7 +202,10 @@ export function parseOptions(input: unknown): ResolvedOptions {
     logger: optional(given.logger, (v) =>
       shaped<Logger>(v, 'logger', LOGGER_VERBS, 'a logger with debug, info, warn and error'),
     ),
-    resolveMx: flag(given.resolveMx ?? false, 'resolveMx'),
+    resolveMx:
+      typeof given.resolveMx === 'object'
+        ? shaped<MxLookup>(given.resolveMx, 'resolveMx', ['resolve', 'peek'], 'true, false, or mxResolver()')
+        : flag(given.resolveMx ?? false, 'resolveMx'),
     clock: optional(given.clock, (v) => shaped<Clock>(v, 'clock', CLOCK_VERBS, 'a clock')) ?? systemClock,
   }
 }

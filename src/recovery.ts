@@ -66,7 +66,8 @@ export class Recovery {
   /** Lanes, heads, and claims that a process left open when it died. */
   async #takeUp(): Promise<void> {
     const outbox = this.#outbox
-    const { store, clock, book } = outbox.parts
+    const { store, clock, grouping } = outbox.parts
+    const { book } = grouping
     this.#owningSince = clock.now()
     const states = new Map<string, LaneState>()
     for await (const page of store.lanes()) {

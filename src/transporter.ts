@@ -36,7 +36,15 @@ export const DROP_IN: unique symbol = Symbol.for('steadymail.drop-in') as never
 export interface TransportFacts {
   /** `direct`: talks to the recipients' own servers. @default 'relay' */
   readonly route?: 'relay' | 'direct'
+  /** Attempts it can have under way. */
+  readonly maxConnections?: number
+  /** The best MX host of a domain, and the same from memory. */
+  resolve?(domain: string): Promise<{ readonly mx: string; readonly ttlMs: number }>
+  peek?(domain: string): string | undefined
 }
+
+/** A transport's own knowledge of MX hosts. */
+export type TransportMx = Required<Pick<TransportFacts, 'resolve' | 'peek'>>
 
 /** The wrapped object, understood. */
 export interface Target {
@@ -45,8 +53,10 @@ export interface Target {
   /** The transport's own name, as `SMTP (pool)`. */
   readonly name: string
   readonly defaultRoute: 'relay' | 'direct'
-  /** The pool's `maxConnections`. */
+  /** The pool's `maxConnections`, or what the transport says of itself. */
   readonly maxConnections: number | undefined
+  /** MX hosts, where the transport knows them. */
+  readonly mx: TransportMx | undefined
   /** For explanations and logs; holds no credentials. */
   readonly host: string | undefined
   /** Whether a send takes an AbortSignal (nodemailer ≥ 10.5). */
@@ -211,11 +221,12 @@ function target({ kind, name, transporter, transport, owned, options }: Parts): 
     transporter,
     transport,
     owned,
+    mx: mxOf(facts?.steadymail),
     defaultRoute: facts?.steadymail?.route === 'direct' ? 'direct' : 'relay',
     maxConnections:
       kind === 'smtp-pool' && typeof settings.maxConnections === 'number'
         ? settings.maxConnections
-        : undefined,
+        : facts?.steadymail?.maxConnections,
     host:
       kind === 'smtp' || kind === 'smtp-pool'
         ? typeof settings.host === 'string'
@@ -260,4 +271,9 @@ async function verify(emitter: InnerTransporter | InnerTransport | undefined): P
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && has(value, 'then')
+}
+
+function mxOf(facts: TransportFacts | undefined): TransportMx | undefined {
+  const { resolve, peek } = facts ?? {}
+  return resolve && peek ? { resolve, peek } : undefined
 }

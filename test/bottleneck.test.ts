@@ -169,6 +169,7 @@ describe('when there will be no permit', () => {
     granted.giveBack()
     await expect(limiter.schedule({ priority: 9 }, async () => 'still here')).resolves.toBe('still here')
     expect(used).toBe(false)
+    expect((await errorOf(gate.schedule(async () => {}, { priority: 1 }))).code).toBe('CLOSED')
   })
 
   it('a request dropped at highWater says so', async () => {

@@ -161,6 +161,14 @@ describe('merging', () => {
     expect(book.forDomain('example.com').provider).toBeUndefined()
   })
 
+  it('a policy that names a domain and all others is specific to the one', () => {
+    const book = bookOf([
+      { name: 'both', domains: ['*', 'a.test'], rate: '1/s' },
+      { name: 'under', domains: ['*.test'], rate: '2/s' },
+    ])
+    expect(['a.test', 'b.test'].map((d) => book.forDomain(d).limits.rate?.text)).toEqual(['1/s', '2/s'])
+  })
+
   it('a policy of a built-in’s name extends it to its own domains and needs none', () => {
     const without = bookOf([{ name: 'gmail', concurrency: 1 }], [gmail])
     expect(without.forDomain('googlemail.com').limits.concurrency).toBe(1)
@@ -200,6 +208,18 @@ describe('a lane that several policies share', () => {
       { name: 'y', domains: ['googlemail.com'], rate: '2/s' },
     ]
     expect(() => bookOf(both, [gmail])).toThrow("the lane 'gmail' that both share")
+  })
+
+  it('takes the limits of the nearer of two policies, and no notice of a domain that only ends alike', () => {
+    const book = bookOf([
+      { name: 'near', domains: ['mail.acme.com'], lane: 'acme', rate: '2/s' },
+      { name: 'far', domains: ['*.acme.com'], rate: '1/s' },
+      { name: 'stranger', domains: ['mailxacme.com'], rate: '9/s', burst: 9 },
+    ])
+    expect(book.forDomain('mail.acme.com').limits).toMatchObject({ rate: { text: '2/s' }, burst: 10 })
+    const group: ProviderPolicy = { name: 'group', domains: ['*.acme.net'], lane: 'group', rate: '3/s' }
+    const alike = bookOf([{ name: 'alike', domains: ['xacme.net'], rate: '1/s' }], [group])
+    expect(alike.forDomain('a.acme.net').limits.rate?.text).toBe('3/s')
   })
 
   it('lets a domain join a built-in group by naming its lane', () => {

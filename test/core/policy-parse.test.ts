@@ -264,6 +264,12 @@ it('accepts the policy of the manual, and internationalised domains', () => {
   ])
 })
 
+it('accepts a rule whose enhanced code leaves the class open', () => {
+  expect(refusal({ ...base, rules: [{ ...rule, code: '4xx', enhanced: ['*.7.1', '5.7.1'] }] })).toBe(
+    'accepted',
+  )
+})
+
 it('accepts every built-in policy', () => {
   expect(parsePolicies(builtinPolicies, 'builtin', 'built-in')).toHaveLength(builtinPolicies.length)
 })

@@ -28,6 +28,7 @@ import {
   isQuiet,
   type LaneEvent,
   type LaneState,
+  opening,
   releaseLane,
   saveLane,
   speaksOfMessage,
@@ -541,17 +542,23 @@ export class Outbox {
     this.#learn(flight, conclusion.lane, lane)
     this.#learn(flight, conclusion.egress, this.egress)
     const speaksOfSender = conclusion.sender.kind === 'throttle' || conclusion.sender.kind === 'unexplained'
-    if (plan.sender !== undefined || speaksOfSender) {
-      const name = plan.queue.sender
-      this.#learn(flight, conclusion.sender, this.lanes.sender(name, now))
-      this.lanes.rescheduleSender(name, now)
-    }
+    if (plan.sender !== undefined || speaksOfSender) this.#learnOfSender(flight, conclusion.sender, now)
     for (const concluded of conclusion.concluded) {
       this.#unsaved.push({ settlement: concluded.settlement, tell: () => this.#tell(claim, concluded) })
       this.#noteAgain(concluded.settlement.delivery)
     }
     this.lanes.reschedule(lane, now)
     this.ask()
+  }
+
+  /** A From domain that opens wakes its lanes; one that closes is noticed by each when its turn comes. */
+  #learnOfSender(flight: Flight, lesson: Lesson, now: number): void {
+    const name = flight.plan.queue.sender
+    const sender = this.lanes.sender(name, now)
+    const isOpen = () => opening(sender.state, sender.limits, now, sender, 0).at <= now
+    const before = isOpen() && !flight.plan.senderProbe
+    this.#learn(flight, lesson, sender)
+    if (!before && isOpen()) this.lanes.rescheduleSender(name, now)
   }
 
   /** A delivery that waits again is known to its queue; the store has it from the next turn on. */
@@ -801,8 +808,9 @@ export class Outbox {
     let at = work
     if (!this.#stopped || this.#chores.length > 0)
       for (const chore of this.#chores) at = Math.min(at, chore.at())
-    // slots are full: the next landing asks for the turn
-    if (work <= now && this.egress.free <= 0) at = Math.max(at, now + 1000)
+    // the turn that has just ended could not begin it: something else has to happen first, and asks for the next turn
+    const waits = this.egress.free <= 0 || this.#asking > 0
+    if (work <= now) at = Math.max(at, now + (waits ? LOOK_AGAIN_MS : LOOK_SOON_MS))
     if (at !== this.#timerAt || this.#timer === undefined) {
       this.#timer?.cancel()
       this.#timer = undefined
@@ -819,6 +827,9 @@ export class Outbox {
   }
 }
 
+/** What is due and cannot begin is looked at again after so long; sooner where nothing is known to hold it up. */
+const LOOK_AGAIN_MS = 1_000
+const LOOK_SOON_MS = 5
 /** The process stays alive for what is due within this time. */
 const DUE_SOON_MS = 10_000
 

@@ -12,9 +12,13 @@ const files = (readdirSync(src, { recursive: true }) as string[]).filter((f) => 
 function floor(file: string): number {
   const top = file.split('/')[0] ?? ''
   if (top === 'core' || top === 'providers') return 0
-  if (/^(clock|transporter|freeze|attempt|answer|body|address|gate)\.ts$/.test(file)) return 1
+  if (/^(clock|transporter|freeze|render|attempt|answer|body|address|gate)\.ts$/.test(file)) return 1
   if (top === 'stores' || top === 'mx' || file === 'sqlite.ts') return 1
-  if (/^(outbox|recovery|lanes|egress|events|owner|conclude|outcomes|explain|report|options|grouping|gate)\.ts$/.test(file))
+  if (
+    /^(outbox|recovery|lanes|egress|events|owner|conclude|outcomes|explain|report|options|grouping|gate)\.ts$/.test(
+      file,
+    )
+  )
     return 2
   return 3
 }

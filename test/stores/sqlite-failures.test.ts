@@ -45,6 +45,25 @@ it('a full disk refuses what does not fit, keeps what was there, and takes mail 
   expect(audit(file).tickets).toEqual([...stored, next.message.id])
 })
 
+it('while little is left on the disk, new mail is refused and what waits is sent', async () => {
+  const file = fresh()
+  const before = await opened(file)
+  await before.store.add(sampleMessage(['a@x.test'], { message: { key: 'k' } }), undefined, before.owner)
+  await before.store.close()
+  const { store, owner } = await opened(file, { minFreeBytes: 1e18 })
+  expect(await refusal(store.add(sampleMessage(['a@x.test']), undefined, owner))).toMatch(
+    /^STORE_FAILED .*: the disk is nearly full \(\d+ MiB left, 953674316406 are kept for sending\)$/,
+  )
+  const again = sampleMessage(['a@x.test'], { message: { key: 'k' } })
+  expect(await store.add(again, undefined, owner)).toMatchObject({ kind: 'duplicate' })
+  const { claims } = await turn(store, owner, { claims: [fromLane('x.test')] })
+  const { ended } = await turn(store, owner, {
+    settle: claims.flatMap(({ claim }) => (claim ? accept(claim) : [])),
+  })
+  expect(ended).toHaveLength(1)
+  await store.close()
+})
+
 it.each([
   ['COMMIT', /^COMMIT/],
   ['the message', /INSERT INTO message /],

@@ -35,7 +35,7 @@ describe('the file name', () => {
   it('an unknown option is refused by name', () => {
     const options = { drvier: 1 } as object
     expect(() => sqliteStore('x.db', options)).toThrow(
-      "sqliteStore.drvier: expected one of driver, lockWaitMs, clock, got 'drvier'",
+      "sqliteStore.drvier: expected one of driver, lockWaitMs, minFreeBytes, clock, got 'drvier'",
     )
     expect(() => sqliteStore('x.db', { lockWaitMs: -1 })).toThrow(
       'sqliteStore.lockWaitMs: expected milliseconds, 0 or more, got -1',

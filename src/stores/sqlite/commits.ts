@@ -53,7 +53,7 @@ export class Commits {
   #idle: (() => void)[] = []
   /** Called after a commit with the pages it wrote. */
   onCommit: (pages: number) => void = () => {}
-  onRollback: () => void = () => {}
+  onRollback: (error: unknown) => void = () => {}
 
   constructor(file: string, db: SqliteConnection, sync: WalSync, clock: Clock, lockWaitMs: number) {
     this.#file = file
@@ -159,7 +159,7 @@ export class Commits {
         )
       return true
     } catch (error) {
-      this.#undo()
+      this.#undo(error)
       // a refusal, or a value that SQLite does not take, is one caller's fault; the rest goes in without it
       if (!culprit || !isOwnFault(error)) return this.#fail(joined, write, error)
       culprit.reject(SteadymailError.is(error) ? error : storeFailed(this.#file, error))
@@ -186,13 +186,13 @@ export class Commits {
     )
   }
 
-  #undo(): void {
+  #undo(error: unknown): void {
     try {
       this.#rollback.run()
     } catch {
       // SQLite rolls back by itself after some errors (full disk), and then there is nothing to roll back
     }
-    this.onRollback()
+    this.onRollback(error)
   }
 
   #fail(joined: readonly Joined[], write: Write | undefined, error: unknown): true {

@@ -37,6 +37,7 @@ import {
   toMessage,
   wireText,
 } from './rows.ts'
+import type { DiskSpace } from './space.ts'
 
 /** Of a turn or a verb, what changes of state need. */
 export interface Occasion {
@@ -178,7 +179,7 @@ export class Deliveries {
     this.#flights.clear()
   }
 
-  add(tx: Transaction, added: NewMessage, room: Room | undefined, owner: number): Added {
+  add(tx: Transaction, added: NewMessage, room: Room | undefined, owner: number, space: DiskSpace): Added {
     const { ledger } = tx
     const { message, bytes, deliveries } = added
     let recipients: string | undefined
@@ -194,6 +195,7 @@ export class Deliveries {
     }
     const full = noRoom(room, { messages: ledger.open_messages, bytes: ledger.open_bytes }, message.size)
     if (full) throw full
+    space.take(message.size)
 
     const id = ledger.last_id + 1
     const { size } = message

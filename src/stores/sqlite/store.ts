@@ -28,10 +28,11 @@ import { Commits, type Transaction } from './commits.ts'
 import { Deliveries, demandOwner } from './deliveries.ts'
 import { findDriver, type SqliteConnection, type SqliteDriver, type SqliteStatement } from './driver.ts'
 import { WalSync } from './durable.ts'
-import { storeFailed } from './errors.ts'
+import { sqliteCode, storeFailed } from './errors.ts'
 import { databasePath, openDatabase, prepareFile } from './file.ts'
 import { Reads } from './reads.ts'
 import { type PurgeBefore, Retention } from './retention.ts'
+import { DiskSpace } from './space.ts'
 import { Upkeep } from './upkeep.ts'
 
 /** How a SQLite store opens its file. */
@@ -40,11 +41,21 @@ export interface SqliteOptions {
   readonly driver?: SqliteDriver
   /** How long a write waits for another process's lock before it fails, ms; the event loop runs on. @default 5000 */
   readonly lockWaitMs?: number
+  /**
+   * Bytes that must stay free on the disk: with less, new mail is refused while what waits is still sent.
+   * @default 16 MiB
+   */
+  readonly minFreeBytes?: number
   /** For tests. @default the machine's */
   readonly clock?: Clock
 }
 
-const OPTIONS: readonly string[] = ['driver', 'lockWaitMs', 'clock'] satisfies (keyof SqliteOptions)[]
+const OPTIONS: readonly string[] = [
+  'driver',
+  'lockWaitMs',
+  'minFreeBytes',
+  'clock',
+] satisfies (keyof SqliteOptions)[]
 
 /**
  * A store in a file. Made readable by its owner only; opened when the mailer starts.
@@ -55,12 +66,21 @@ export function sqliteStore(file: string, options: SqliteOptions = {}): Store {
   const path = databasePath(file)
   for (const name of Object.keys(options))
     if (!OPTIONS.includes(name)) throw badOption(`sqliteStore.${name}`, `one of ${OPTIONS.join(', ')}`, name)
-  const { driver, lockWaitMs = 5000, clock = systemClock } = options
+  const { driver, lockWaitMs = 5000, minFreeBytes = 16 << 20, clock = systemClock } = options
   if (driver !== undefined && typeof driver !== 'function')
     throw badOption('sqliteStore.driver', 'a class that opens a file, as better-sqlite3 exports', driver)
   if (!Number.isFinite(lockWaitMs) || lockWaitMs < 0)
     throw badOption('sqliteStore.lockWaitMs', 'milliseconds, 0 or more', lockWaitMs)
-  return new SqliteStore(path, driver, lockWaitMs, clock)
+  if (!Number.isFinite(minFreeBytes) || minFreeBytes < 0)
+    throw badOption('sqliteStore.minFreeBytes', 'bytes, 0 or more', minFreeBytes)
+  return new SqliteStore(path, { driver, lockWaitMs, minFreeBytes, clock })
+}
+
+interface Settings {
+  readonly driver: SqliteDriver | undefined
+  readonly lockWaitMs: number
+  readonly minFreeBytes: number
+  readonly clock: Clock
 }
 
 /** What exists while the file is open. */
@@ -72,6 +92,7 @@ interface Opened {
   readonly reads: Reads
   readonly retention: Retention
   readonly upkeep: Upkeep
+  readonly space: DiskSpace
   readonly dataVersion: SqliteStatement
   readonly saveLane: SqliteStatement
   readonly dropLane: SqliteStatement
@@ -84,6 +105,7 @@ class SqliteStore implements Store {
   readonly #file: string
   readonly #driver: SqliteDriver | undefined
   readonly #lockWaitMs: number
+  readonly #minFreeBytes: number
   readonly #clock: Clock
   readonly #cache = new BytesCache()
   #opened: Opened | undefined
@@ -92,11 +114,12 @@ class SqliteStore implements Store {
   #noticedVersion = -1
   #noticedHere = true
 
-  constructor(file: string, driver: SqliteDriver | undefined, lockWaitMs: number, clock: Clock) {
+  constructor(file: string, options: Settings) {
     this.#file = file
-    this.#driver = driver
-    this.#lockWaitMs = lockWaitMs
-    this.#clock = clock
+    this.#driver = options.driver
+    this.#lockWaitMs = options.lockWaitMs
+    this.#minFreeBytes = options.minFreeBytes
+    this.#clock = options.clock
   }
 
   async open(): Promise<void> {
@@ -119,7 +142,10 @@ class SqliteStore implements Store {
     const deliveries = new Deliveries(db)
     const upkeep = new Upkeep(db, this.#clock)
     commits.onCommit = (pages) => upkeep.wrote(pages)
-    commits.onRollback = () => deliveries.forgetFlights()
+    commits.onRollback = (error) => {
+      deliveries.forgetFlights()
+      if (sqliteCode(error) === 'SQLITE_FULL') upkeep.full()
+    }
     sync.onSynced = () => upkeep.quiet()
     return {
       db,
@@ -129,6 +155,7 @@ class SqliteStore implements Store {
       reads: new Reads(db, this.#clock),
       retention: new Retention(db, commits, deliveries, this.#clock),
       upkeep,
+      space: new DiskSpace(this.#file, this.#minFreeBytes, this.#clock),
       dataVersion: db.prepare('PRAGMA data_version'),
       saveLane: db.prepare(
         'INSERT INTO lane (key, state) VALUES (?, ?) ON CONFLICT DO UPDATE SET state = excluded.state',
@@ -197,16 +224,15 @@ class SqliteStore implements Store {
   }
 
   async add(added: NewMessage, room: Room | undefined, owner: number): Promise<Added> {
-    const { commits, deliveries } = this.#open
+    const { commits, deliveries, space } = this.#open
     const { id } = added.message
-    const answer = await commits.join((tx) => {
-      const stored = deliveries.add(tx, added, room, owner)
+    return commits.join((tx) => {
+      const stored = deliveries.add(tx, added, room, owner, space)
       if (tx.ledger.owner_fence !== owner) this.#noticedHere = true
       // an attempt may want them before the disk has confirmed them; after a rollback nobody asks for them
       if (stored.kind === 'added') this.#cache.put(id, added.bytes)
       return stored
     })
-    return answer
   }
 
   async turn(turn: Turn): Promise<TurnResult> {

@@ -34,6 +34,12 @@ export class Upkeep {
     this.#written += pages
   }
 
+  /** The disk was full: what is copied out of the WAL makes room in it. */
+  full(): void {
+    this.#written = CHECKPOINT_PAGES
+    this.quiet()
+  }
+
   /** The WAL has just been synced. */
   quiet(): void {
     if (this.#closed || this.#written < CHECKPOINT_PAGES) return

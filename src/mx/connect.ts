@@ -1,0 +1,359 @@
+// From a route to a session: mx-connect goes through the MX hosts' addresses, each session is opened as far
+// as EHLO and TLS, and the next host is asked when that fails (RFC 5321 §5.1).
+// Not here: which sessions exist already (pool.ts).
+
+import { isIP } from 'node:net'
+import type { ConnectionOptions } from 'node:tls'
+import type mxConnect from 'mx-connect'
+import type { Clock } from '../clock.ts'
+import { SteadymailError } from '../core/error.ts'
+import type { Reply } from '../core/reply.ts'
+import type { DnsAnswer, MxRecord } from './dns-wire.ts'
+import type { Hosts } from './hosts.ts'
+import { isReserved } from './reserved.ts'
+import type { MxRoute, RouteResolver } from './resolver.ts'
+import { type Patience, Session } from './session.ts'
+import type { StsMode, StsPolicies } from './sts.ts'
+import { stricter, type TlsLevel } from './tls.ts'
+
+export interface ConnectSettings {
+  readonly name: string
+  readonly port: number
+  readonly localIPv4: string | undefined
+  readonly localIPv6: string | undefined
+  readonly family: 'ipv4-first' | 'ipv6-first' | 'ipv4' | 'ipv6'
+  readonly allowLocal: boolean
+  readonly connectMs: number
+  readonly patience: Patience
+  readonly tlsOptions: ConnectionOptions
+  /** Ask for TLS where it is offered. */
+  readonly tlsAttempt: boolean
+  readonly dane: boolean
+}
+
+/** A session, or why there is none, with what was said on the way. */
+export type Opened =
+  | { readonly session: Session; readonly lines: readonly string[] }
+  | { readonly session: undefined; readonly reply: Reply; readonly lines: readonly string[] }
+
+export interface OpenWish {
+  readonly route: MxRoute
+  readonly need: TlsLevel
+  readonly sts: StsMode
+  /** Addresses not to be asked again for this message; those that refuse are added. */
+  readonly tried: Set<string>
+  readonly signal: AbortSignal | undefined
+  readonly onClosed: () => void
+}
+
+type Connect = (options: mxConnect.Options) => Promise<mxConnect.Connection>
+
+export class Connector {
+  readonly #settings: ConnectSettings
+  readonly #clock: Clock
+  readonly #resolver: RouteResolver
+  readonly #hosts: Hosts
+  readonly #policies: StsPolicies
+  #connect: Promise<Connect> | undefined
+
+  constructor(
+    settings: ConnectSettings,
+    parts: { clock: Clock; resolver: RouteResolver; hosts: Hosts; policies: StsPolicies },
+  ) {
+    this.#settings = settings
+    this.#clock = parts.clock
+    this.#resolver = parts.resolver
+    this.#hosts = parts.hosts
+    this.#policies = parts.policies
+  }
+
+  /** Asks host after host until one takes a session. */
+  async open(wish: OpenWish): Promise<Opened> {
+    const search = new Search(wish, this.#shuffled(wish.route.hosts))
+    // those that rest come last: they are asked all the same before the message is given up
+    for (const skipped of [this.#hosts.restingAddresses(), []]) {
+      for (;;) {
+        const connection = await this.#next(search, [...wish.tried, ...skipped])
+        if (!connection) break
+        const session = await this.#introduce(search, connection)
+        if (session) return { session, lines: search.lines }
+        if (wish.signal?.aborted) break
+      }
+      if (skipped.length === 0 || wish.signal?.aborted) break
+    }
+    return { session: undefined, reply: search.outcome(), lines: search.lines }
+  }
+
+  async #next(search: Search, ignored: readonly string[]): Promise<mxConnect.Connection | undefined> {
+    const { wish } = search
+    const connect = await this.#load()
+    try {
+      return await connect({
+        ...this.#options(wish.route.domain, search),
+        mx: search.hosts,
+        ignoreMXHosts: ignored,
+        mtaSts: { enabled: wish.sts !== 'none', cache: this.#policies.cache },
+        dane: { enabled: this.#settings.dane, resolveTlsa: (name) => this.#tlsa(wish.route.domain, name) },
+        connectError: (error, _delivery, { host }) => {
+          const reply = replyFrom(error, wish.route)
+          search.refused(reply)
+          search.lines.push(`* ${reply.text}`)
+          if (host === undefined) return
+          wish.tried.add(host)
+          if (error.category === 'network') this.#hosts.refused(host, reply)
+        },
+      })
+    } catch (error) {
+      if (!(error instanceof Error)) throw error
+      // mx-connect repeats the first host's error, and has one of its own when nobody was left to ask
+      if (!search.isRefused) search.unresolved(replyFrom(error as mxConnect.Failure, wish.route))
+      return undefined
+    }
+  }
+
+  async #introduce(search: Search, connection: mxConnect.Connection): Promise<Session | undefined> {
+    const { wish } = search
+    const { host: address, hostname, socket, daneVerifier } = connection
+    if (wish.signal?.aborted) {
+      socket.destroy()
+      return undefined
+    }
+    const need = daneVerifier ? stricter(wish.need, 'verified') : wish.need
+    const { name, patience, tlsOptions, tlsAttempt } = this.#settings
+    const session = new Session({
+      clock: this.#clock,
+      socket,
+      host: hostname,
+      address,
+      name,
+      patience,
+      tls: {
+        need,
+        attempt: tlsAttempt && !this.#hosts.isPlain(address),
+        options: tlsOptions,
+        dane: daneVerifier,
+      },
+      onClosed: () => {
+        if (opened) wish.onClosed()
+      },
+    })
+    let opened = false
+    const abort = () => session.abort('aborted')
+    wish.signal?.addEventListener('abort', abort, { once: true })
+    const refusal = await session.open()
+    wish.signal?.removeEventListener('abort', abort)
+    if (!refusal) {
+      opened = true
+      this.#hosts.accepted(address)
+      return session
+    }
+    search.lines.push(...session.opening)
+    if (refusal.errno === 'ETLS' && need === 'none' && !this.#hosts.isPlain(address)) {
+      // opportunistic: the same host once more, without
+      this.#hosts.tlsFailed(address)
+      return undefined
+    }
+    search.refused(refusal)
+    wish.tried.add(address)
+    if (!wish.signal?.aborted) this.#hosts.refused(address, refusal)
+    return undefined
+  }
+
+  /** RFC 5321 §5.1: equal preferences in random order, so that the load spreads. */
+  #shuffled(hosts: readonly MxRecord[]): MxRecord[] {
+    return hosts
+      .map((host) => ({ host, order: this.#clock.random() }))
+      .sort((a, b) => a.host.priority - b.host.priority || a.order - b.order)
+      .map(({ host }) => host)
+  }
+
+  #options(domain: string, search: Search | undefined) {
+    const { port, connectMs, localIPv4, localIPv6, family } = this.#settings
+    return {
+      target: domain,
+      port,
+      maxConnectTime: connectMs,
+      localAddressIPv4: localIPv4,
+      localAddressIPv6: localIPv6,
+      dnsOptions: {
+        ignoreIPv6: family === 'ipv4',
+        preferIPv6: family === 'ipv6-first',
+        resolve: this.#resolveFor(search),
+      },
+    }
+  }
+
+  /** mx-connect's look-ups, answered from our memory and without what must not be connected to. */
+  #resolveFor(search: Search | undefined): mxConnect.Resolve {
+    return (name: string, type: unknown, callback?: unknown) => {
+      const done = (callback ?? type) as (error: Error | null, records?: readonly unknown[]) => void
+      const kind = typeof type === 'string' ? type : 'A'
+      this.#records(name, kind, search).then(
+        (records) => done(null, records),
+        (error) => done(error),
+      )
+    }
+  }
+
+  async #records(name: string, type: string, search: Search | undefined): Promise<readonly unknown[]> {
+    if (type === 'TXT') {
+      const answer = await this.#resolver.lookup(name, 'TXT')
+      const records = this.#policies.record(name, answer.records)
+      return records.length > 0 ? records : recordsOf(answer, name)
+    }
+    if (type !== 'A' && type !== 'AAAA') throw dnsError('ENODATA', name)
+    if (type === 'A' && this.#settings.family === 'ipv6') throw dnsError('ENODATA', name)
+    const addresses = recordsOf(await this.#resolver.lookup(name, type), name)
+    const allowed = addresses.filter((address) => this.#allows(address))
+    for (const address of addresses) {
+      if (!allowed.includes(address)) search?.blocked(name, address)
+    }
+    return allowed
+  }
+
+  #allows(address: string): boolean {
+    return this.#settings.allowLocal || !isReserved(address)
+  }
+
+  /** Whether a host that is given as an address may be connected to, and why not. */
+  refuses(route: MxRoute): Reply | undefined {
+    const bad = route.hosts.filter(({ exchange }) => isIP(exchange) !== 0 && !this.#allows(exchange))
+    if (bad.length < route.hosts.length) return undefined
+    const [{ exchange } = { exchange: '' }] = bad
+    return { text: blockedText(route.domain, exchange), phase: 'unknown', errno: 'EDNS' }
+  }
+
+  /** TLSA records, as far as DNSSEC vouches for them and for the way to them (RFC 7672 §2.2). */
+  async #tlsa(domain: string, name: string): Promise<readonly unknown[]> {
+    const host = name.replace(/^_\d+\._tcp\./, '')
+    const [mx, a, aaaa] = await Promise.all([
+      this.#resolver.lookup(domain, 'MX'),
+      this.#resolver.lookup(host, 'A'),
+      this.#resolver.lookup(host, 'AAAA'),
+    ])
+    if (!mx.authentic || !(a.authentic || aaaa.authentic)) return []
+    const answer = await this.#resolver.lookup(name, 'TLSA')
+    const records = recordsOf(answer, name)
+    if (!answer.authentic) return []
+    return records.map(({ certUsage, selector, match, data }) => {
+      return { usage: certUsage, selector, mtype: match, cert: data }
+    })
+  }
+
+  /** What the domain's MTA-STS policy asks for; at once where that is known. */
+  stsMode(domain: string): StsMode | Promise<StsMode> {
+    const known = this.#policies.peekMode(domain)
+    if (known) return known
+    return this.#policies.mode(domain, async () => {
+      const connect = await this.#load()
+      const stop = new Error('only the policy was asked for')
+      await connect({
+        ...this.#options(domain, undefined),
+        // no host is asked: the hook ends it before a socket is opened
+        mx: [{ exchange: 'policy.invalid', priority: 0, A: ['192.0.2.1'] }],
+        ignoreMXHosts: [],
+        mtaSts: { enabled: true, cache: this.#policies.cache },
+        dane: { enabled: false },
+        connectHook: (_delivery, _options, callback) => callback(stop),
+      }).catch(() => undefined)
+    })
+  }
+
+  /** Only when first needed: the package is an optional peer. */
+  #load(): Promise<Connect> {
+    this.#connect ??= import('mx-connect').then(
+      (loaded) => loaded.default,
+      (cause) => {
+        const text =
+          "mxTransport: expected the package mx-connect, which is not installed: run 'npm install mx-connect'"
+        throw new SteadymailError('BAD_OPTION', text, { cause })
+      },
+    )
+    return this.#connect
+  }
+}
+
+/** One message's way through the hosts of a route. */
+class Search {
+  readonly wish: OpenWish
+  readonly hosts: readonly MxRecord[]
+  readonly lines: string[] = []
+  #refusal: Reply | undefined
+  #unresolved: Reply | undefined
+  #blocked: { readonly name: string; readonly address: string } | undefined
+
+  constructor(wish: OpenWish, hosts: readonly MxRecord[]) {
+    this.wish = wish
+    this.hosts = hosts
+  }
+
+  get isRefused(): boolean {
+    return this.#refusal !== undefined
+  }
+
+  refused(reply: Reply): void {
+    this.#refusal = telling(this.#refusal, reply)
+  }
+
+  unresolved(reply: Reply): void {
+    this.#unresolved = reply
+  }
+
+  blocked(name: string, address: string): void {
+    this.#blocked = { name, address }
+  }
+
+  outcome(): Reply {
+    const { domain } = this.wish.route
+    if (this.#refusal) return this.#refusal
+    if (this.#blocked) {
+      return { text: blockedText(this.#blocked.name, this.#blocked.address), phase: 'unknown', errno: 'EDNS' }
+    }
+    const text = `none of the MX hosts of ${domain} could be reached`
+    return this.#unresolved ?? { text, phase: 'greeting', errno: 'ECONNECTION' }
+  }
+}
+
+/** Of two refusals the one that says more: a server's words before a lost connection, the preferred host's first. */
+export function telling(first: Reply | undefined, second: Reply): Reply {
+  if (!first) return second
+  return first.code === undefined && second.code !== undefined ? second : first
+}
+
+function blockedText(name: string, address: string): string {
+  return `${name} has the local or reserved address ${address}, which is not connected to unless allowLocal is set`
+}
+
+function replyFrom(error: mxConnect.Failure, route: MxRoute): Reply {
+  const host = route.hosts[0]?.exchange
+  const at = { ...(host !== undefined && { host }) }
+  switch (error.category) {
+    case 'policy':
+      return { text: error.message, phase: 'greeting', errno: 'ETLS', ...at }
+    case 'dns':
+    case 'dane': {
+      // RFC 5321 §5.1: an MX host without an address is an error of their DNS, which may be mended
+      const text = `temporary DNS failure: no usable address for the MX hosts of ${route.domain} (${error.code ?? error.message})`
+      return { text, phase: 'unknown', errno: 'EDNS', ...at }
+    }
+    default: {
+      const timedOut = /timed out/i.test(error.message)
+      return {
+        text: error.message,
+        phase: 'greeting',
+        errno: error.code ?? (timedOut ? 'ETIMEDOUT' : 'ECONNECTION'),
+        ...at,
+      }
+    }
+  }
+}
+
+function recordsOf<T extends DnsAnswer>(answer: T, name: string): T['records'] {
+  if (answer.records.length > 0) return answer.records
+  const code = { NOERROR: 'ENODATA', NXDOMAIN: 'ENOTFOUND', TIMEOUT: 'ETIMEOUT' } as Record<string, string>
+  throw dnsError(code[answer.status] ?? 'ESERVFAIL', name)
+}
+
+function dnsError(code: string, name: string): Error {
+  return Object.assign(new Error(`${code} ${name}`), { code })
+}

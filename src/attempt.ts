@@ -4,6 +4,7 @@
 // also the gate, and the handle by which a try is given up.
 // Not here: what a reply means (core/classify), or when to try again.
 
+import { isAscii } from 'node:buffer'
 import { type EnvelopeInUse, type Failure, failureOf, type RecipientOutcome, readAnswer } from './answer.ts'
 import { Body } from './body.ts'
 import type { Clock } from './clock.ts'
@@ -63,6 +64,8 @@ export interface FrozenMail {
     messageId(): string
     getHeader(name: string): string
     createReadStream(): Body
+    /** What SIZE and BODY say of the body, known before the gate is asked. */
+    bodyFacts(): { readonly size: number; readonly eightBit: boolean }
     /** Passes the gate and gives the whole body at once; throws or rejects when the gate forbids it. */
     takeBody(): Uint8Array | Promise<Uint8Array>
   }
@@ -203,6 +206,7 @@ class Try {
           this.body = new Body(bytes, () => this.pass())
           return this.body
         },
+        bodyFacts: () => ({ size: bytes.byteLength, eightBit: !isAscii(bytes) }),
         takeBody: () => {
           this.opened++
           const passed = this.pass()

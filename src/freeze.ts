@@ -3,11 +3,13 @@
 // else is built by a sibling of the user's transporter, with its defaults, plugins and DKIM keys.
 // Not here: sending (attempt.ts). This file and attempt.ts are the only ones that know nodemailer's shapes.
 
+import { randomUUID } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import { createTransport } from 'nodemailer'
 import { addressKey, checkAddress, domainOf, wireAddress } from './address.ts'
 import { SteadymailError, show } from './core/error.ts'
 import type { WireOptions } from './core/message.ts'
+import { type MimeTree, render } from './render.ts'
 import type { InnerTransporter, Target } from './transporter.ts'
 
 /** One mail, built. */
@@ -35,9 +37,8 @@ interface CompiledMail {
   readonly message: {
     getEnvelope(): Readonly<Record<string, unknown>>
     messageId(): string
-    buildHeaders(): string
     createReadStream(): Readable
-  }
+  } & MimeTree
 }
 
 type Mail = Readonly<Record<string, unknown>>
@@ -68,9 +69,10 @@ export async function freeze(target: Target, mail: unknown, limits: FreezeLimits
     return frozen(raw, checkEnvelope(envelope), fields, limits, workshop)
   }
   checkRawSource(target, fields)
-  const compiled = await compile(workshop.builder(), fields)
+  const compiled = await compile(workshop.builder(), workshop.isPlain() ? prepared(fields) : fields)
   const envelope = checkEnvelope(envelopeFrom(compiled))
-  return frozen(await drain(compiled, limits), envelope, compiled.data, limits, workshop)
+  const bytes = render(compiled.message) ?? (await drain(compiled, limits))
+  return frozen(bytes, envelope, compiled.data, limits, workshop)
 }
 
 /**
@@ -109,8 +111,8 @@ interface Builder {
 }
 
 interface Workshop {
-  /** Whether a raw mail leaves this transporter as it came. */
-  keepsRaw(): boolean
+  /** Whether no plugin, default or key of the transporter changes a mail: a raw one leaves it as it came. */
+  isPlain(): boolean
   builder(): Builder
   /** Compiles without stream plugins, for mails whose body is not wanted. */
   readonly envelopes: Builder
@@ -148,7 +150,7 @@ function makeWorkshop(target: Target): Workshop {
   const original = target.transporter
   if (!original || !isMailer(original)) {
     const builder = createTransport({ ...capture } as never) as unknown as Builder
-    return { keepsRaw: () => true, builder: () => builder, envelopes: builder, clean: builder }
+    return { isPlain: () => true, builder: () => builder, envelopes: builder, clean: builder }
   }
   const Mailer = original.constructor as unknown as MailClass
   const sibling = () => {
@@ -163,7 +165,7 @@ function makeWorkshop(target: Target): Workshop {
   Object.defineProperty(whole, '_userPlugins', { get: plugins })
   Object.defineProperty(envelopes, '_userPlugins', { get: () => ({ ...plugins(), stream: [] }) })
   return {
-    keepsRaw: () =>
+    isPlain: () =>
       !original.dkim &&
       Object.keys(original._defaults ?? {}).length === 0 &&
       original.options?.maxRecipients === undefined &&
@@ -243,6 +245,36 @@ function plainEnvelope(mail: Mail): Envelope | undefined {
   return from === undefined || source.headers || source.envelope ? undefined : { from, to }
 }
 
+const ADDRESS_FIELDS = ['from', 'to', 'cc', 'bcc'] as const
+
+/**
+ * The same mail with its plain addresses parsed and its Message-ID made, which nodemailer does at ten times
+ * the cost: it parses the addresses anew for each of several uses.
+ */
+function prepared(mail: Mail): Mail {
+  if (mail.envelope || mail.headers || mail.raw) return mail
+  const parsed: Record<string, unknown> = {}
+  for (const field of ADDRESS_FIELDS) {
+    const value = mail[field]
+    if (value === undefined || value === null) continue
+    const list = (Array.isArray(value) ? value : [value]).map(parsedAddress)
+    if (list.includes(undefined)) return mail
+    parsed[field] = list
+  }
+  const from = Array.isArray(parsed.from) ? parsed.from[0]?.address : undefined
+  if (typeof from !== 'string') return mail
+  const messageId = mail.messageId || `<${randomUUID()}@${domainOf(from)}>`
+  return { ...mail, ...parsed, messageId }
+}
+
+function parsedAddress(value: unknown): { name: string; address: string } | undefined {
+  const address = plainAddress(value)
+  if (address === undefined || typeof value !== 'string') return undefined
+  const name = value === address ? '' : value.slice(0, value.indexOf('<')).trim()
+  // quotes and dots in a name are nodemailer's to read
+  return /^[\w ]*$/.test(name) ? { name, address } : undefined
+}
+
 function envelopeFrom(compiled: CompiledMail): Envelope {
   const envelope = compiled.message.getEnvelope()
   const to = Array.isArray(envelope.to) ? envelope.to.map(String) : []
@@ -283,7 +315,7 @@ function plainRaw(workshop: Workshop, mail: Mail): Buffer | undefined {
   const { raw } = mail
   if (typeof raw !== 'string' && !(raw instanceof Uint8Array)) return undefined
   if (raw.length === 0 || mail.dkim || mail.newline || mail.maxRecipients !== undefined) return undefined
-  if (!workshop.keepsRaw()) return undefined
+  if (!workshop.isPlain()) return undefined
   // a copy, because the caller's buffer may change while the message waits
   return typeof raw === 'string' ? Buffer.from(raw) : Buffer.from(raw)
 }

@@ -3,7 +3,7 @@
 
 import type { AttemptResult, RecipientOutcome } from './attempt.ts'
 import { apply } from './core/apply.ts'
-import { type Decision, decide, type Effect, effectOf } from './core/decide.ts'
+import { type Decision, decide, type Effect, type EffectTarget, effectOf } from './core/decide.ts'
 import type { AttemptRecord, Delivery } from './core/delivery.ts'
 import type { Arrival } from './core/lane.ts'
 import type { OnUncertain } from './core/message.ts'
@@ -47,8 +47,8 @@ export interface ConcludeContext {
   readonly random: () => number
   /** Whether this rule, met in this lane, is the relay's own doing. */
   readonly promotes: (rule: string) => boolean
-  /** Whether a throttle is known to be about this message and not its lane. */
-  readonly ofMessage: (verdict: Verdict) => boolean
+  /** Whether a throttle is known to be about this message and not what it seems to speak of. */
+  readonly ofMessage: (verdict: Verdict, target: EffectTarget) => boolean
   /** A person asked for it to end. */
   readonly cancelled: boolean
 }
@@ -110,8 +110,9 @@ function someRefused(claim: Claim, result: AttemptResult, context: ConcludeConte
     const policy = context.grouping.policyFor(delivery)
     const verdict = outcome.accepted ? undefined : understand(outcome, delivery, context)
     const effect = promoted(effectOf(outcome.reply, verdict, context.route, policy), verdict, context)
-    const ofMessage = verdict !== undefined && effect.target === 'lane' && context.ofMessage(verdict)
-    if (!ofMessage) learn(lessons, effect, verdict, outcome)
+    const ofMessage =
+      verdict !== undefined && effect.kind === 'throttle' && context.ofMessage(verdict, effect.target)
+    learn(lessons, effect, verdict, outcome)
     const tried = {
       reply: outcome.reply,
       accepted: outcome.accepted,

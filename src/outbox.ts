@@ -534,7 +534,15 @@ export class Outbox {
       now,
       random: clock.random,
       promotes: (rule) => this.egress.promotes(rule, lane.key, now),
-      ofMessage: (verdict) => speaksOfMessage(lane.state, claim.message.id, verdict),
+      ofMessage: (verdict, target) => {
+        const spoken =
+          target === 'lane'
+            ? lane
+            : target === 'egress'
+              ? this.egress
+              : this.lanes.knownSender(plan.queue.sender)
+        return spoken !== undefined && speaksOfMessage(spoken.state, claim.message.id, verdict)
+      },
       cancelled: flight.cancelled,
     })
     if (conclusion.halve === undefined) this.#halved.delete(claim.message.id)

@@ -118,3 +118,8 @@ export async function world(options: WorldOptions = {}): Promise<World> {
     asked: (phase) => server.log.filter((line) => line.kind === 'command' && line.phase === phase).length,
   }
 }
+
+/** A script that refuses these recipients, each with its reply. */
+export function refusing(replies: Record<string, `${number} ${string}`>) {
+  return (event: { phase: string; to: string }) => (event.phase === 'rcpt' ? replies[event.to] : undefined)
+}

@@ -160,7 +160,8 @@ function gatedBinding<P extends '' | 'egress-'>(
   const because = open.bound === 'hold' || open.bound === 'probe' ? hold : undefined
   return {
     binding: `${prefix}${open.bound}` as Binding,
-    ...(Number.isFinite(open.at) ? { until: open.at } : {}),
+    // an operator's hold without an end has no time to be shown either
+    ...(open.at < Number.MAX_SAFE_INTEGER ? { until: open.at } : {}),
     ...(because === undefined
       ? {}
       : {

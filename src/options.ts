@@ -172,6 +172,8 @@ const DEFAULT_EGRESS_CONCURRENCY = 5
 const DEFAULT_EGRESS_BURST = 50
 const BURST_WINDOW_MS = 5_000
 const MOST_KEY_CHARACTERS = 255
+/** The last moment that a Date can be. */
+const LATEST_DATE = 8_640_000_000_000_000
 const MOST_META_CHARACTERS = 65_536
 
 /**
@@ -308,7 +310,7 @@ function parseMoment(value: unknown): number {
   const dated =
     typeof value === 'object' && value !== null && 'getTime' in value && typeof value.getTime === 'function'
   const moment: unknown = dated ? (value as { getTime(): unknown }).getTime() : value
-  if (typeof moment !== 'number' || !Number.isFinite(moment))
+  if (typeof moment !== 'number' || !(Math.abs(moment) <= LATEST_DATE))
     throw badOption('notBefore', 'a valid Date or epoch ms', value)
   return moment
 }

@@ -1,0 +1,296 @@
+// The verbs, as an application uses them.
+
+import type { Ticket } from 'steadymail'
+import { describe, expect, it } from 'vitest'
+import { BEGIN, HOUR, MINUTE, mail, refusing, world } from './scenarios/world.ts'
+
+const LATER = '450 4.2.1 The user you are trying to contact is receiving mail too quickly'
+
+describe('the same key again', () => {
+  it('gives the first ticket, and one message arrives', async () => {
+    const w = await world()
+    const first = await w.send('a@one.test', { key: 'order-42' })
+    const second = await w.send('A@ONE.test'.toLowerCase(), { key: 'order-42' })
+    expect(first).toMatchObject({ duplicate: false, key: 'order-42' })
+    expect(second).toMatchObject({
+      duplicate: true,
+      id: first.id,
+      messageId: first.messageId,
+      key: 'order-42',
+    })
+    expect(await w.run(second.settled())).toEqual(await w.run(first.settled()))
+    expect((await w.send('a@one.test', { key: 'order-42' })).duplicate, 'after it has ended, too').toBe(true)
+    expect(w.server.messages).toHaveLength(1)
+  })
+
+  it('gives it to parallel calls, too', async () => {
+    const w = await world()
+    const tickets = await Promise.all(Array.from({ length: 20 }, () => w.send('a@one.test', { key: 'once' })))
+    expect(new Set(tickets.map((t) => t.id)).size).toBe(1)
+    expect(tickets.filter((t) => !t.duplicate)).toHaveLength(1)
+    await w.run(Promise.all(tickets.map((t) => t.settled())))
+    expect(w.server.messages).toHaveLength(1)
+  })
+
+  it('is asked before the mail is built', async () => {
+    const w = await world()
+    await w.send('a@one.test', { key: 'k' })
+    const gone = { ...mail('a@one.test'), attachments: [{ path: '/gone/since/yesterday.pdf' }] }
+    expect((await w.mailer.sendWithRetry(gone, { key: 'k' })).duplicate).toBe(true)
+  })
+
+  it('for other recipients is a conflict', async () => {
+    const w = await world()
+    await w.send('a@one.test', { key: 'order-42' })
+    await expect(w.send('b@one.test', { key: 'order-42' })).rejects.toMatchObject({
+      code: 'KEY_CONFLICT',
+      path: 'key',
+      message: "key: 'order-42' was used before for other recipients",
+    })
+    const both = await Promise.allSettled([
+      w.send('a@one.test', { key: 'new' }),
+      w.send('b@one.test', { key: 'new' }),
+    ])
+    expect(both.map((r) => r.status)).toEqual(['fulfilled', 'rejected'])
+    expect(await w.mailer.list()).toHaveLength(2)
+  })
+})
+
+describe('a ticket', () => {
+  it('settles with an outcome that names every recipient', async () => {
+    const w = await world({
+      smtp: { script: { on: 'rcpt', to: 'b@one.test', answer: '550 5.1.1 User unknown' } },
+    })
+    const ticket = await w.send(['a@one.test', 'b@one.test'], { key: 'k', meta: { order: 7 } })
+    const outcome = await w.run(ticket.settled())
+    expect(outcome).toMatchObject({
+      id: ticket.id,
+      key: 'k',
+      messageId: ticket.messageId,
+      meta: { order: 7 },
+      status: 'partial',
+      settledAt: BEGIN,
+      recipients: [
+        { address: 'a@one.test', domain: 'one.test', lane: 'one.test', state: 'accepted', tries: 1 },
+        {
+          address: 'b@one.test',
+          state: 'failed',
+          reason: 'rejected',
+          verdict: { cause: 'recipient-unknown' },
+        },
+      ],
+    })
+    expect(w.server.messages[0]?.text).toContain(`Message-ID: ${ticket.messageId}`)
+    expect(await ticket.settled(), 'again').toEqual(outcome)
+    expect(await ticket.status()).toMatchObject({ state: 'settled', settledAt: BEGIN })
+  })
+
+  it('stops waiting when the signal says so; delivery goes on', async () => {
+    const w = await world()
+    await w.mailer.hold('one.test', { for: '1h' })
+    const ticket = await w.send('a@one.test')
+    const controller = new AbortController()
+    const waiting = ticket.settled({ signal: controller.signal })
+    controller.abort(new Error('enough'))
+    await expect(waiting).rejects.toThrow('enough')
+    await expect(ticket.settled({ signal: AbortSignal.abort(new Error('early')) })).rejects.toThrow('early')
+    expect((await w.run(ticket.settled())).status).toBe('accepted')
+  })
+
+  it('is found by id and by key, and an unknown one is undefined', async () => {
+    const w = await world()
+    const ticket = await w.send('a@one.test', { key: 'k' })
+    expect(await w.mailer.ticket(ticket.id)).toMatchObject({ id: ticket.id, duplicate: false })
+    expect(await w.mailer.ticket('k')).toMatchObject({ id: ticket.id, key: 'k' })
+    for (const unknown of [
+      w.mailer.ticket('nobody'),
+      w.mailer.status('nobody'),
+      w.mailer.explain('nobody'),
+      w.mailer.cancel('nobody'),
+      w.mailer.retry('nobody'),
+    ])
+      expect(await unknown).toBeUndefined()
+  })
+})
+
+describe('list', () => {
+  it('gives messages in order of creation, by state, by page and since when they ended', async () => {
+    const w = await world({ smtp: { script: { on: 'rcpt', to: '@later.test', answer: LATER } } })
+    const tickets: Ticket[] = []
+    for (const to of ['a@one.test', 'b@later.test', 'c@one.test']) tickets.push(await w.send(to))
+    await w.run(Promise.all([tickets[0]?.settled(), tickets[2]?.settled()]))
+    const ids = async (options?: Parameters<typeof w.mailer.list>[0]) =>
+      (await w.mailer.list(options)).map((m) => tickets.findIndex((t) => t.id === m.id))
+    expect(await ids()).toEqual([0, 1, 2])
+    expect(await ids({ state: 'waiting' })).toEqual([1])
+    expect(await ids({ state: 'accepted' })).toEqual([0, 2])
+    expect(await ids({ limit: 1, after: tickets[0]?.id ?? '' })).toEqual([1])
+    expect(await ids({ settledSince: BEGIN })).toEqual([0, 2])
+    expect(await ids({ settledSince: new Date(BEGIN + 1) })).toEqual([])
+  })
+})
+
+describe('hold and release', () => {
+  it('keep a lane shut, even one without mail yet, and no attempt is made', async () => {
+    const w = await world()
+    await w.mailer.hold('one.test', { for: '2h', reason: 'they asked us to' })
+    const ticket = await w.send('a@one.test')
+    await w.pass(HOUR)
+    expect(w.server.counts.connections).toBe(0)
+    expect((await w.mailer.lanes()).find((l) => l.lane === 'one.test')).toMatchObject({
+      heldUntil: BEGIN + 2 * HOUR,
+      waiting: 1,
+      inFlight: 0,
+    })
+    expect(await w.mailer.explain('one.test')).toMatchObject([
+      { binding: 'hold', until: BEGIN + 2 * HOUR, advice: 'they asked us to' },
+    ])
+    expect(await w.mailer.explain(ticket.id)).toMatchObject([{ binding: 'hold', until: BEGIN + 2 * HOUR }])
+    await w.mailer.release('one.test')
+    expect((await w.run(ticket.settled())).status).toBe('accepted')
+    expect(w.clock.now()).toBe(BEGIN + HOUR)
+  })
+
+  it('without a time lasts until released, and @egress holds all', async () => {
+    const w = await world()
+    await w.mailer.hold('@egress')
+    const ticket = await w.send('a@one.test')
+    await w.pass(48 * HOUR)
+    expect(w.server.counts.connections).toBe(0)
+    expect((await w.mailer.health()).state).toBe('held')
+    const [why] = (await w.mailer.explain(ticket.id)) ?? []
+    expect(why).toMatchObject({ binding: 'egress-hold', advice: 'held by the operator' })
+    expect(why?.until).toBeUndefined()
+    expect(why?.sentence).toBe('a@one.test waits: the transport is held')
+    await w.mailer.release('@egress')
+    expect((await w.run(ticket.settled())).status).toBe('accepted')
+  })
+
+  it('are refused for times that are none', async () => {
+    const w = await world()
+    await expect(w.mailer.hold('one.test', { for: 'tomorrow' as never })).rejects.toThrow(
+      "for: expected milliseconds or '<number><ms|s|m|h|d|w>', got 'tomorrow'",
+    )
+  })
+})
+
+describe('cancel', () => {
+  it('ends what waits, at once', async () => {
+    const w = await world()
+    await w.mailer.hold('one.test')
+    const ticket = await w.send(['a@one.test', 'b@one.test'])
+    const failed: string[] = []
+    w.mailer.on('failed', (e) => failed.push(`${e.recipient.address} ${e.reason}`))
+    expect(await w.mailer.cancel(ticket.id)).toBe(true)
+    const outcome = await w.run(ticket.settled())
+    expect(outcome.recipients.map((r) => [r.state, r.reason])).toEqual(Array(2).fill(['failed', 'cancelled']))
+    expect(failed).toEqual(['a@one.test cancelled', 'b@one.test cancelled'])
+    expect(await w.mailer.cancel(ticket.id), 'nothing left to end').toBe(false)
+    await w.mailer.release('one.test')
+    await w.pass(MINUTE)
+    expect(w.server.counts.connections).toBe(0)
+  })
+
+  it('of what is being sent lets this try end it', async () => {
+    const w = await world({ smtp: { script: refusing({ 'a@one.test': LATER }) } })
+    const refused = await w.send('a@one.test')
+    const taken = await w.send('b@one.test')
+    await w.server.seen((line) => line.kind === 'open')
+    const answers = [await w.mailer.cancel(refused.id), await w.mailer.cancel(taken.id)]
+    const [one, two] = await w.run(Promise.all([refused.settled(), taken.settled()]))
+    expect(answers).toEqual([true, true])
+    expect(one.recipients[0]).toMatchObject({ state: 'failed', reason: 'cancelled', tries: 1 })
+    expect(two.recipients[0]).toMatchObject({ state: 'accepted' })
+  })
+})
+
+describe('retry', () => {
+  it('opens failed recipients again, with a fresh TTL and the history kept', async () => {
+    let full = true
+    const w = await world({
+      ttl: '1h',
+      smtp: {
+        script: (e) =>
+          e.phase === 'rcpt' && e.to === 'b@one.test' && full ? '552 5.2.2 Mailbox full' : undefined,
+      },
+    })
+    const [outcome] = await w.deliver(['a@one.test', 'b@one.test'])
+    expect(outcome?.status).toBe('partial')
+    await w.pass(10 * HOUR)
+    full = false
+    const status = await w.mailer.retry(outcome?.id ?? '')
+    expect(status?.state).toBe('waiting')
+    expect(status?.recipients[1]).toMatchObject({ state: 'waiting', expiresAt: BEGIN + 11 * HOUR })
+    const ticket = await w.mailer.ticket(outcome?.id ?? '')
+    const again = await w.run(ticket?.settled() ?? Promise.reject())
+    expect(again.status).toBe('accepted')
+    expect(again.recipients.map((r) => r.history.length)).toEqual([1, 2])
+    expect(w.server.messages.map((m) => m.to)).toEqual([['a@one.test'], ['b@one.test']])
+    expect((await w.mailer.retry(outcome?.id ?? ''))?.state, 'nothing failed').toBe('settled')
+  })
+
+  it('says when the bytes are gone', async () => {
+    const w = await world()
+    await w.mailer.hold('one.test')
+    const ticket = await w.send('a@one.test')
+    await w.mailer.cancel(ticket.id)
+    await expect(w.mailer.retry(ticket.id)).rejects.toMatchObject({
+      code: 'BAD_STATE',
+      message: `retry('${ticket.id}'): its bytes were wiped, send it anew`,
+    })
+  })
+})
+
+it('eraseRecipient removes an address from what waits and from what has ended', async () => {
+  const w = await world({
+    smtp: { script: { on: 'rcpt', to: 'a@one.test', answer: '550 5.1.1 <a@one.test> unknown' } },
+  })
+  const [ended] = await w.deliver('a@one.test')
+  await w.mailer.hold('one.test')
+  const waiting = await w.send(['a@one.test', 'b@one.test'])
+  expect(await w.mailer.eraseRecipient('A@one.test')).toBe(2)
+  expect(await w.mailer.eraseRecipient('a@one.test')).toBe(0)
+  expect(JSON.stringify(await w.mailer.list())).not.toContain('a@one.test')
+  await w.mailer.release('one.test')
+  const outcome = await w.run(waiting.settled())
+  expect(outcome.recipients.map((r) => [r.address, r.state])).toEqual([
+    ['', 'failed'],
+    ['b@one.test', 'accepted'],
+  ])
+  expect(w.server.messages.map((m) => m.to)).toEqual([['b@one.test']])
+  expect(await w.mailer.status(ended?.id ?? '')).toMatchObject({ state: 'settled' })
+})
+
+describe('health', () => {
+  it('tells what waits, what ended and why nothing goes', async () => {
+    const w = await world({ smtp: { script: { on: 'rcpt', to: '@later.test', answer: LATER } } })
+    expect(await w.mailer.health()).toMatchObject({ state: 'idle', waiting: 0, heldLanes: 0 })
+    await w.deliver('a@one.test')
+    await w.send('b@later.test')
+    await w.mailer.hold('quiet.test')
+    await w.rest()
+    expect(await w.mailer.health()).toEqual({
+      state: 'ok',
+      waiting: 1,
+      inFlight: 0,
+      parked: 0,
+      accepted: 1,
+      failed: 0,
+      openBytes: expect.any(Number),
+      heldLanes: 1,
+    })
+  })
+})
+
+describe('idle', () => {
+  it('resolves when nothing waits, and gives up when told', async () => {
+    const w = await world({ smtp: { script: { on: 'rcpt', times: 1, answer: LATER } } })
+    await w.run(w.mailer.idle())
+    const ticket = await w.send('a@one.test')
+    await expect(w.run(w.mailer.idle({ signal: AbortSignal.abort(new Error('enough')) }))).rejects.toThrow(
+      'enough',
+    )
+    await w.run(w.mailer.idle())
+    expect((await ticket.status())?.state).toBe('settled')
+  })
+})

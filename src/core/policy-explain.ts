@@ -29,6 +29,7 @@ export interface PolicyExplanation {
   toString(): string
 }
 
+const REACTIONS = 'reactions.'
 const DEFAULT: Origin = { kind: 'default' }
 const RETRY_DEFAULT: Origin = { kind: 'default', source: DEFAULT_RETRY_SOURCE }
 
@@ -55,10 +56,11 @@ export function explainLayers(
   }
 }
 
+const WHO = { user: 'policy', 'built-in': 'built-in', mailer: 'the mailer', default: 'default' } as const
+
 /** Where a value comes from, in words: `policy 'acme'`, `built-in 'gmail' (source, 2026-08-01)`, `default`. */
 export function originText(from: Origin): string {
-  const who =
-    from.kind === 'default' ? 'default' : `${from.kind === 'user' ? 'policy' : 'built-in'} '${from.policy}'`
+  const who = WHO[from.kind] + (from.policy === undefined ? '' : ` '${from.policy}'`)
   const notes = [from.source, from.date].filter((note) => note !== undefined)
   return notes.length === 0 ? who : `${who} (${notes.join(', ')})`
 }
@@ -91,11 +93,12 @@ function generalValues(
   const ttl = policy.ttlMs ?? ttlMs
   const per = policy.messagesPerConnection
   const retryFrom = from(layers, 'retry')
+  const ttlFrom: Origin = policy.ttlMs === undefined ? { kind: 'mailer' } : from(layers, 'ttlMs')
   return [
     {
       name: 'ttl',
       value: ttl === undefined ? "the mailer's" : durationText(ttl),
-      from: from(layers, 'ttlMs'),
+      from: ttlFrom,
     },
     {
       name: 'retry',
@@ -126,7 +129,11 @@ function reactionValues(
   const values: ExplainedValue[] = []
   for (const [key, value] of Object.entries(reactionTexts(reaction))) {
     if (value === undefined) continue
-    values.push({ name: `reactions.${cause}.${key}`, value, from: reactionFrom(cause, PART_OF[key], layers) })
+    values.push({
+      name: `${REACTIONS}${cause}.${key}`,
+      value,
+      from: reactionFrom(cause, PART_OF[key], layers),
+    })
   }
   return values
 }
@@ -192,17 +199,25 @@ function rateText(limit: RateLimit): string {
 
 function table(domain: string, policy: EffectivePolicy, values: readonly ExplainedValue[]): string {
   const names = policy.names.length === 0 ? 'no policy, defaults only' : `policies ${policy.names.join(', ')}`
-  const wide = (pick: (value: ExplainedValue) => string) =>
-    Math.max(...values.map((value) => pick(value).length))
-  const [nameWidth, valueWidth] = [
-    wide((v) => v.name),
-    Math.min(
-      40,
-      wide((v) => v.value),
-    ),
+  const limits = values.filter((v) => !v.name.startsWith(REACTIONS))
+  const rows = [
+    ...limits.map((v) => [v.name, v.value, originText(v.from)] as const),
+    ...CAUSES.flatMap(reactionRow),
   ]
-  const rows = values.map(
-    (v) => `  ${v.name.padEnd(nameWidth)}  ${v.value.padEnd(valueWidth)}  ${originText(v.from)}`,
-  )
-  return [`${domain}: lane '${policy.lane}', ${names}`, ...rows].join('\n')
+  const wide = (column: 0 | 1) => Math.max(...rows.map((row) => row[column].length))
+  const [nameWidth, valueWidth] = [wide(0), Math.min(60, wide(1))]
+  const lines = rows.map((row) => `  ${row[0].padEnd(nameWidth)}  ${row[1].padEnd(valueWidth)}  ${row[2]}`)
+  return [`${domain}: lane '${policy.lane}', ${names}`, ...lines].join('\n')
+
+  /** All of a cause's reaction in one row; of its origins each is named once, with what it says where it is not all. */
+  function reactionRow(cause: Cause): readonly [readonly [string, string, string]] {
+    const own = values.filter((v) => v.name.startsWith(`${REACTIONS}${cause}.`))
+    if (own.length === 0) return [[cause, 'retry as above', originText({ kind: 'default' })]]
+    const key = (value: ExplainedValue) => value.name.slice(REACTIONS.length + cause.length + 1)
+    const origins = [...new Set(own.map((v) => originText(v.from)))].map((origin) => {
+      const said = own.filter((v) => originText(v.from) === origin)
+      return said.length === own.length ? origin : `${said.map(key).join(', ')}: ${origin}`
+    })
+    return [[cause, own.map((v) => `${key(v)} ${v.value}`).join(', '), origins.join('; ')]]
+  }
 }

@@ -11,7 +11,7 @@ import { rate, startOfDay } from './units.ts'
 
 /** Where a value comes from. */
 export interface Origin {
-  readonly kind: 'user' | 'built-in' | 'default'
+  readonly kind: 'user' | 'built-in' | 'mailer' | 'default'
   /** The policy's name. */
   readonly policy?: string
   readonly source?: string

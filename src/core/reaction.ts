@@ -168,7 +168,7 @@ export const DEFAULT_REACTIONS: Readonly<Record<Cause, Reaction>> = {
   // about one recipient or mailbox
   greylist: {
     retry: ['6m', '15m', '30m'],
-    source: 'RFC 6647 §4.3; Mimecast accepts a retry between 1 min and 12 h, postgrey after 5 min',
+    source: 'RFC 6647; Mimecast accepts a retry between 1 min and 12 h, postgrey after 5 min',
   },
   'recipient-unknown': { source: '5xx fails at once (RFC 5321 §4.2.1); a 4xx may be a directory that lags' },
   'recipient-disabled': { retry: ['1h'], maxAge: '1d', source: OWN },

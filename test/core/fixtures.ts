@@ -18,8 +18,9 @@ export const middle = () => 0.5
 export function bookOf(
   user: readonly ProviderPolicy[] = [],
   builtin: readonly ProviderPolicy[] = [],
+  defaults: { readonly ttlMs?: number } = {},
 ): PolicyBook {
-  return policyBook(user, builtin, () => () => verdictOf('unknown'))
+  return policyBook(user, builtin, () => () => verdictOf('unknown'), defaults)
 }
 
 export function policyOf(user: readonly ProviderPolicy[] = [], domain = 'example.com'): EffectivePolicy {

@@ -268,7 +268,7 @@ describe('explain', () => {
     rate: '20/min',
     reactions: { 'rate-limit': { hold: '15m' } },
   }
-  const explanation = bookOf([user], [gmail]).explain('GMAIL.com')
+  const explanation = bookOf([user], [gmail], { ttlMs: 5 * DAY }).explain('GMAIL.com')
   const origin = (name: string) => explanation.values.find((value) => value.name === name)
 
   it('tells each value and where it comes from', () => {
@@ -278,7 +278,7 @@ describe('explain', () => {
       value: '5',
       from: { kind: 'built-in', policy: 'gmail', source: gmail.source, date: '2026-08-01' },
     })
-    expect(origin('ttl')).toMatchObject({ value: "the mailer's", from: { kind: 'default' } })
+    expect(origin('ttl')).toMatchObject({ value: '5d', from: { kind: 'mailer' } })
     expect(origin('retry')).toMatchObject({ value: '15m ×2 to 4h ±20 %', from: { kind: 'default' } })
     expect(origin('reactions.rate-limit.hold')).toMatchObject({ value: '15m', from: { policy: 'mine' } })
     expect(origin('reactions.rate-limit.holdMax')).toMatchObject({ value: '8h', from: { policy: 'gmail' } })
@@ -298,5 +298,14 @@ describe('explain', () => {
       ),
     )
     expect(lines).toContainEqual(expect.stringMatching(/^ {2}caps +none +default$/))
+    expect(lines).toContainEqual(expect.stringMatching(/^ {2}ttl +5d +the mailer$/))
+    expect(lines).toContainEqual(
+      expect.stringMatching(
+        /^ {2}rate-limit +hold 15m, holdMax 8h, rateFactor 0\.5, countsAsAttempt false +hold: policy 'mine'; holdMax: built-in 'gmail' \(.*\); rateFactor, countsAsAttempt: default \(.*\)$/,
+      ),
+    )
+    expect(lines).toContainEqual(
+      expect.stringMatching(/^ {2}greylist +retry 6m, 15m, 30m and so on +default \(RFC 6647; .*\)$/),
+    )
   })
 })

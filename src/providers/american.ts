@@ -11,7 +11,7 @@ export const comcast: ProviderPolicy = {
   name: 'comcast',
   domains: ['comcast.net', 'xfinity.com'],
   mx: ['*.comcast.net'],
-  marks: [/postmaster\.comcast\.net/, /\b(?:RL|BL|ES|DM)0000?\d{2,4}\b/, /\bcomcast\.net\b/],
+  marks: [/\bpostmaster\.comcast\.net/, /\b(?:RL|BL|ES|DM)0000?\d{2,4}\b/, /\bcomcast\.net\b/],
   url: COMCAST,
   concurrency: 25,
   messagesPerConnection: 1000,
@@ -71,7 +71,7 @@ export const cox: ProviderPolicy = {
   name: 'cox',
   domains: ['cox.net'],
   mx: ['cxr.mx.a.cloudfilter.net', '*.cox.net'],
-  marks: [/AUP#(?:CX|CDRBL|IPBL|URLBL)\w{0,8}/, /cox\.com\/email-error-codes/],
+  marks: [/\bAUP#(?:CX|CDRBL|IPBL|URLBL)\w{0,8}/, /\bcox\.com\/email-error-codes/],
   url: COX,
   concurrency: 10,
   source: 'Cox, Email Error Codes: 10 concurrent connections',
@@ -145,7 +145,7 @@ export const charter: ProviderPolicy = {
     'charter.com',
   ],
   mx: ['*.charter.net', 'pkvw-mx.msg.pkvw.co.charter.net', '*.rr.com', '*.twc.com'],
-  marks: [/AUP#(?:I|In|O|Out)-?\d{4}/],
+  marks: [/\bAUP#(?:I|In|O|Out)-?\d{4}/],
   url: SPECTRUM_URL,
   rules: SPECTRUM.map(
     ([name, range, cause, sample, ends]): ReplyRule =>
@@ -166,7 +166,7 @@ const attRule = sourced('AT&T postmaster', READ)
 export const att: ProviderPolicy = {
   name: 'att',
   mx: ['*.prodigy.net'],
-  marks: [/abuse-att\.net|DNSBL:(?:ATT)?RBL/],
+  marks: [/\babuse-att\.net|\bDNSBL:(?:ATT)?RBL/],
   source: SHAPING,
   date: READ,
   rules: [

@@ -10,7 +10,7 @@ export const apple: ProviderPolicy = {
   name: 'icloud',
   domains: ['icloud.com', 'me.com', 'mac.com'],
   mx: ['*.icloud.com', '*.me.com', '*.apple.com'],
-  marks: [/support\.apple\.com/, /\[(?:CS|HCM|HME|BS|HM|CC)\d{1,2}\]/, /\.me\.com\b/],
+  marks: [/\bsupport\.apple\.com/, /\[(?:CS|HCM|HME|BS|HM|CC)\d{1,2}\]/, /\.me\.com\b/],
   url: URL,
   lane: 'icloud',
   concurrency: 10,

@@ -46,7 +46,7 @@ export const netease: ProviderPolicy = {
   name: 'netease',
   domains: ['163.com', '126.com', 'yeah.net', 'vip.163.com', 'vip.126.com', '188.com', 'netease.com'],
   mx: ['*.netease.com', '*.163.com', '*.126.com'],
-  marks: [/\b(?:HL|MI|RP|DT|WM):[A-Z]{3}\b/, /mail\.163\.com\/help/],
+  marks: [/\b(?:HL|MI|RP|DT|WM):[A-Z]{3}\b/, /\bmail\.163\.com\/\bhelp/],
   url: NETEASE,
   lane: 'netease',
   concurrency: 4,
@@ -91,7 +91,7 @@ export const tencent: ProviderPolicy = {
   name: 'qq',
   domains: ['qq.com', 'foxmail.com', 'vip.qq.com'],
   mx: ['*.qq.com'],
-  marks: [/service\.(?:exmail|mail)\.qq\.com/],
+  marks: [/\bservice\.(?:exmail|mail)\.qq\.com/],
   url: TENCENT,
   lane: 'qq',
   concurrency: 4,
@@ -154,7 +154,7 @@ export const naver: ProviderPolicy = {
   name: 'naver',
   domains: ['naver.com', 'nate.com', 'hanmail.net', 'daum.net'],
   mx: ['*.naver.com', '*.nate.com', '*.hanmail.net', '*.daum.net'],
-  marks: [/realip\.naver\.com/],
+  marks: [/\brealip\.naver\.com/],
   rules: [
     naverRule(
       'naver-filtered',

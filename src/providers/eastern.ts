@@ -19,7 +19,7 @@ export const yandex: ProviderPolicy = {
     'narod.ru',
   ],
   mx: ['*.yandex.ru', '*.yandex.net'],
-  marks: [/\bya\.cc\/|yandex\.(?:ru|net|com)\b/],
+  marks: [/\bya\.cc\/|\byandex\.(?:ru|net|com)\b/],
   url: YANDEX,
   rules: [
     yandexRule(
@@ -63,14 +63,14 @@ export const mailru: ProviderPolicy = {
   name: 'mailru',
   domains: ['mail.ru', 'bk.ru', 'inbox.ru', 'list.ru', 'internet.ru', 'xmail.ru'],
   mx: ['*.mail.ru'],
-  marks: [/help\.mail\.ru|corp\.mail\.ru/],
+  marks: [/\bhelp\.mail\.ru|\bcorp\.mail\.ru/],
   url: MAILRU,
   lane: 'mailru',
   rules: [
     mailruRule(
       'mailru-disabled',
       'recipient-disabled',
-      /account is disabled/i,
+      /mailbox .{1,80} account is disabled/i,
       '550 Message was not accepted -- invalid mailbox. Local mailbox a@mail.ru is unavailable: account is disabled',
     ),
     mailruRule(

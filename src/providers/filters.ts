@@ -10,7 +10,7 @@ const mimecastRule = sourced('Mimecast SMTP Error Codes', READ, MIMECAST)
 export const mimecast: ProviderPolicy = {
   name: 'mimecast',
   mx: ['*.mimecast.com', '*.mimecast.co.za', '*.mimecast-offshore.com'],
-  marks: [/mimecast\.(?:com|org)/],
+  marks: [/\bmimecast\.(?:com|org)/],
   url: MIMECAST,
   concurrency: 10,
   messagesPerConnection: 100,
@@ -135,7 +135,7 @@ const barracudaRule = sourced(
 export const barracuda: ProviderPolicy = {
   name: 'barracuda',
   mx: ['*.barracudanetworks.com', '*.barracuda.com'],
-  marks: [/\bcuda_nsu\b|barracudanetworks\.com|barracudacentral\.org\/r(?:bl|ep)/],
+  marks: [/\bcuda_nsu\b|\bbarracudanetworks\.com|\bbarracudacentral\.org\/r(?:bl|ep)/],
   concurrency: 10,
   messagesPerConnection: 15,
   source: SHAPING,
@@ -189,7 +189,7 @@ const proofpointRule = sourced(
 export const proofpoint: ProviderPolicy = {
   name: 'proofpoint',
   mx: ['*.pphosted.com', '*.ppe-hosted.com', '*.gpphosted.com'],
-  marks: [/ipcheck\.proofpoint\.com|support\.proofpoint\.com/],
+  marks: [/\bipcheck\.proofpoint\.com|\bsupport\.proofpoint\.com/],
   url: 'https://ipcheck.proofpoint.com/',
   rules: [
     proofpointRule(
@@ -224,7 +224,7 @@ const symantecRule = sourced('Broadcom knowledge base, Email Security.cloud', RE
 export const messagelabs: ProviderPolicy = {
   name: 'messagelabs',
   mx: ['*.messagelabs.com'],
-  marks: [/messagelabs\.com|symanteccloud\.com|knowledge\.broadcom\.com/],
+  marks: [/\bmessagelabs\.com|\bsymanteccloud\.com|\bknowledge\.broadcom\.com/],
   url: SYMANTEC,
   rules: [
     symantecRule(
@@ -289,7 +289,7 @@ const trendRule = sourced(
 export const trendmicro: ProviderPolicy = {
   name: 'trendmicro',
   mx: ['*.trendmicro.com', '*.trendmicro.eu', '*.trendmicro.co.jp'],
-  marks: [/mail-abuse\.com|Trend Micro|\bBLOCK-(?:SEND-ER|RCPT)\b/],
+  marks: [/\bmail-abuse\.com|Trend Micro|\bBLOCK-(?:SEND-ER|RCPT)\b/],
   url: 'https://ers.trendmicro.com/reputations',
   rules: [
     trendRule(
@@ -331,7 +331,7 @@ export const ironport: ProviderPolicy = {
   name: 'ironport',
   mx: ['*.iphmx.com', '*.ironport.com'],
   marks: [
-    /sender ?base|talosintelligence|Your access to (?:submit messages to )?this (?:e-?mail|mail) system has been rejected/i,
+    /\bsender ?base|\btalosintelligence|Your access to (?:submit messages to )?this (?:e-?mail|mail) system has been rejected/i,
   ],
   url: 'https://talosintelligence.com/reputation_center',
   rules: [

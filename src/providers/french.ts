@@ -121,7 +121,7 @@ export const freeFr: ProviderPolicy = {
     'worldonline.fr',
   ],
   mx: ['*.free.fr', '*.proxad.net'],
-  marks: [/postmaster\.free\.fr/],
+  marks: [/\bpostmaster\.free\.fr/],
   url: 'http://postmaster.free.fr/',
   source: SHAPING,
   date: READ,

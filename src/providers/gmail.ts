@@ -167,7 +167,7 @@ export const gmail: ProviderPolicy = {
   marks: [
     /\bgsmtp\b/,
     /\bgcdp\b/,
-    /support\.google\.com\/(?:mail|a)\b/,
+    /\bsupport\.google\.com\/(?:mail|a)\b/,
     /\bGmail (?:requires|has detected|does not)\b/,
   ],
   url: URL,

@@ -92,7 +92,7 @@ export const gmx: ProviderPolicy = {
     'gmx.de', 'gmx.net', 'gmx.at', 'gmx.ch', 'gmx.com', 'gmx.us', 'gmx.co.uk', 'gmx.fr', 'gmx.es', 'gmx.li', 'gmx.info', 'gmx.org', 'gmx.eu', 'gmx.biz', 'web.de', 'mail.com', 'email.com', 'usa.com', 'post.com', 'europe.com', 'asia.com', 'iname.com', 'writeme.com', 'dr.com', 'engineer.com', 'cheerful.com', 'accountant.com', 'techie.com', 'consultant.com', 'myself.com', 'caramail.com',
   ], // biome-ignore format: a list of names
   mx: ['*.gmx.net', '*.web.de', '*.mail.com', '*.gmx.com'],
-  marks: [/Nemesis ESMTP/, /postmaster\.(?:gmx|web|mail)\.(?:net|com|de)/],
+  marks: [/Nemesis ESMTP/, /\bpostmaster\.(?:gmx|web|mail)\.(?:net|com|de)/],
   url: URL,
   lane: 'gmx',
   concurrency: 4,
@@ -118,7 +118,7 @@ export const ionos: ProviderPolicy = {
     '*.1and1.co.uk',
     '*.perfora.net',
   ],
-  marks: [/postmaster\.(?:1and1|1und1|ionos)\./, /\bkundenserver\.de\b/],
+  marks: [/\bpostmaster\.(?:1and1|1und1|ionos)\./, /\bkundenserver\.de\b/],
   url: 'https://www.ionos.com/help/email/postmaster/',
   concurrency: 4,
   messagesPerConnection: 20,

@@ -26,7 +26,7 @@ const IB: readonly (readonly [codes: string, name: string, cause: Cause, sample:
 export const godaddy: ProviderPolicy = {
   name: 'godaddy',
   mx: ['*.secureserver.net'],
-  marks: [/\bIB\d{3}\b/, /secureserver\.net|\bbizsmtp\b/],
+  marks: [/\bIB\d{3}\b/, /\bsecureserver\.net|\bbizsmtp\b/],
   url: GODADDY,
   rules: [
     ...IB.map(
@@ -69,7 +69,7 @@ const rackspaceRule = sourced(
 export const rackspace: ProviderPolicy = {
   name: 'rackspace',
   mx: ['*.emailsrvr.com'],
-  marks: [/\(G[0-9A-F]{1,2}\)/, /emailsrvr\.com/],
+  marks: [/\(G[0-9A-F]{1,2}\)/, /\bemailsrvr\.com/],
   url: 'https://smtp.codes/rackspace',
   rules: [
     rackspaceRule(
@@ -126,7 +126,7 @@ const titanRule = sourced('Titan, Understanding Incoming Email Reject Codes', RE
 export const titan: ProviderPolicy = {
   name: 'titan',
   mx: ['mx1.titan.email', 'mx2.titan.email', '*.titan.email'],
-  marks: [/titan\.email/],
+  marks: [/\btitan\.email/],
   url: TITAN,
   rules: [
     titanRule(
@@ -188,7 +188,7 @@ const improvRule = sourced('SMTP Field Manual, ImprovMX', READ, 'https://improvm
 export const improvmx: ProviderPolicy = {
   name: 'improvmx',
   mx: ['*.improvmx.com'],
-  marks: [/\(#id-5\.9\.\d\)/, /improvmx\.com/],
+  marks: [/\(#id-5\.9\.\d\)/, /\bimprovmx\.com/],
   rules: [
     improvRule(
       'improvmx-later',
@@ -223,7 +223,7 @@ const cloudflareRule = sourced(
 export const cloudflare: ProviderPolicy = {
   name: 'cloudflare',
   mx: ['*.mx.cloudflare.net'],
-  marks: [/developers\.cloudflare\.com\/email-routing/],
+  marks: [/\bdevelopers\.cloudflare\.com\/email-routing/],
   url: 'https://developers.cloudflare.com/email-routing/postmaster/',
   rules: [
     cloudflareRule(
@@ -266,7 +266,7 @@ export const facebook: ProviderPolicy = {
   name: 'facebook',
   domains: ['facebook.com'],
   mx: ['*.facebook.com'],
-  marks: [/postmaster\.facebook\.com/],
+  marks: [/\bpostmaster\.facebook\.com/],
   url: FACEBOOK,
   rules: FACEBOOK_CODES.map(([codes, cause]): ReplyRule => {
     const code = codes.replace(/\|.*|\[(.).*/, '$1').replace('\\d', '1')

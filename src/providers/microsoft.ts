@@ -268,7 +268,7 @@ export const outlook: ProviderPolicy = {
   ], // biome-ignore format: a list of names
   mx: ['*.olc.protection.outlook.com', '*.hotmail.com'],
   marks: [
-    /postmaster\.live\.com|mail\.live\.com|\.olc\.protection\.outlook\.com/,
+    /\bpostmaster\.live\.com|\bmail\.live\.com|\.olc\.protection\.outlook\.com/,
     /\b(?:RP|SC|OU|DY)-00\d\b/,
   ],
   url: CONSUMER,
@@ -287,8 +287,8 @@ export const exchangeOnline: ProviderPolicy = {
     /\.prod\.(?:protection\.)?outlook\.com\b/i,
     /\bAS\(?\d{3,11}\)?\b/,
     /\bATTR\d{1,2}\b|\bPRX\d\b/,
-    /STOREDRV\.|RESOLVER\.|TenantAttribution/,
-    /aka\.ms\/|go\.microsoft\.com\/fwlink/,
+    /\bSTOREDRV\.|\bRESOLVER\.|\bTenantAttribution/,
+    /\baka\.ms\/|\bgo\.microsoft\.com\/fwlink/,
   ],
   url: NDR,
   concurrency: 5,
@@ -301,7 +301,7 @@ export const exchangeOnline: ProviderPolicy = {
 export const office365Submission: ProviderPolicy = {
   name: 'office365-submission',
   mx: ['smtp.office365.com', 'smtp-mail.outlook.com', 'smtp.outlook.com', 'smtp-legacy.office365.com'],
-  marks: [/STOREDRV\.(?:ClientSubmit|Submission)|SmtpClientAuthentication/],
+  marks: [/\bSTOREDRV\.(?:ClientSubmit|Submission)|\bSmtpClientAuthentication/],
   role: 'submission',
   url: 'https://learn.microsoft.com/exchange/mail-flow-best-practices/how-to-set-up-a-multifunction-device-or-application-to-send-email-using-microsoft-365-or-office-365',
   rate: '30/min',

@@ -9,7 +9,7 @@ const sesRule = sourced('Amazon SES developer guide, errors of sending quotas an
 export const amazonSes: ProviderPolicy = {
   name: 'amazon-ses',
   mx: ['*.amazonaws.com', '*.amazonses.com'],
-  marks: [/Throttling failure|amazonaws\.com|\bses:Send/],
+  marks: [/Throttling failure|\bamazonaws\.com|\bses:Send/],
   role: 'submission',
   url: SES,
   rules: [
@@ -64,7 +64,7 @@ const sendgridRule = sourced(
 export const sendgrid: ProviderPolicy = {
   name: 'sendgrid',
   mx: ['*.sendgrid.net'],
-  marks: [/sendgrid/i],
+  marks: [/\bsendgrid/i],
   role: 'submission',
   url: 'https://www.twilio.com/docs/sendgrid',
   rules: [
@@ -157,7 +157,7 @@ export const otherSubmission: readonly ProviderPolicy[] = [
   {
     name: 'mailgun',
     mx: ['*.mailgun.org', '*.mailgun.net', '*.mailgun.com'],
-    marks: [/mailgun/i],
+    marks: [/\bmailgun/i],
     role: 'submission',
     url: 'https://help.mailgun.com/',
     rules: [
@@ -186,7 +186,7 @@ export const otherSubmission: readonly ProviderPolicy[] = [
   {
     name: 'smtp2go',
     mx: ['*.smtp2go.com'],
-    marks: [/smtp2go/i],
+    marks: [/\bsmtp2go/i],
     role: 'submission',
     url: 'https://support.smtp2go.com/',
     rules: [

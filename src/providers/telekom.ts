@@ -12,7 +12,7 @@ export const telekom: ProviderPolicy = {
   name: 't-online',
   domains: ['t-online.de', 'magenta.de'],
   mx: ['*.t-online.de'],
-  marks: [/tosa@rx\.t-online\.de/],
+  marks: [/\btosa@rx\.t-online\.de/],
   url: URL,
   rules: [
     rule(

@@ -17,7 +17,7 @@ export const yahoo: ProviderPolicy = {
   mx: ['*.yahoodns.net'],
   marks: [
     /\[(?:TSS?\d\d|IPTS\d\d|BL2\d|PH\d\d|AU\d\d)\]/,
-    /postmaster\.yahoo(?:inc)?\.com|senders\.yahooinc\.com|\.yahoo\.com\b.{0,12}(?:\[|$)/,
+    /\bpostmaster\.yahoo(?:inc)?\.com|\bsenders\.yahooinc\.com|\.yahoo\.com\b.{0,12}(?:\[|$)/,
     /\bdelivery error: dd\b/,
   ],
   url: URL,

@@ -1,7 +1,7 @@
 // Which words a pattern needs: read from the pattern's source, so that a rule is tried only on replies that hold
 // one of them. Where the source is too clever to read, the answer is "none known" and the rule is always tried.
 
-import { keyOf } from './facts.ts'
+import { FOREIGN_KEY, keyOf } from './facts.ts'
 
 /** Words that nearly every reply holds; poor anchors. */
 const COMMON = new Set(
@@ -34,18 +34,18 @@ const NOTHING: Node = { keys: undefined, score: 0, empty: true, endsAtBoundary: 
 export function anchorsOf(source: string): ReadonlySet<number> | undefined {
   const reader: Reader = { source, at: 0 }
   try {
-    const node = readAlternatives(reader, false)
+    const node = readAlternatives(reader, false, false)
     return reader.at < reader.source.length ? undefined : node.keys
   } catch {
     return undefined
   }
 }
 
-function readAlternatives(reader: Reader, boundary: boolean): Node {
-  const nodes: Node[] = [readSequence(reader, boundary)]
+function readAlternatives(reader: Reader, boundary: boolean, endsWord: boolean): Node {
+  const nodes: Node[] = [readSequence(reader, boundary, endsWord)]
   while (reader.source[reader.at] === '|') {
     reader.at++
-    nodes.push(readSequence(reader, boundary))
+    nodes.push(readSequence(reader, boundary, endsWord))
   }
   const only = nodes[0]
   if (only !== undefined && nodes.length === 1) return only
@@ -63,7 +63,7 @@ function readAlternatives(reader: Reader, boundary: boolean): Node {
   }
 }
 
-function readSequence(reader: Reader, startsAtBoundary: boolean): Node {
+function readSequence(reader: Reader, startsAtBoundary: boolean, endsWord: boolean): Node {
   let best: Node = NOTHING
   let boundary = startsAtBoundary
   let word = '' // letters gathered since a boundary
@@ -80,8 +80,7 @@ function readSequence(reader: Reader, startsAtBoundary: boolean): Node {
   for (;;) {
     const c = reader.source[reader.at]
     if (c === undefined || c === '|' || c === ')') {
-      // What comes after a group is unknown to it, so a short word at its end may be only the beginning of one.
-      close(false)
+      close(endsWord)
       return { ...best, empty, endsAtBoundary: boundary }
     }
     const atom = readAtom(reader, boundary)
@@ -125,6 +124,8 @@ interface Atom {
 }
 
 const OTHER: Node = { keys: undefined, score: 0, empty: false, endsAtBoundary: false }
+// One foreign letter is as good an anchor as a word: most replies have none.
+const FOREIGN: Node = { keys: new Set([FOREIGN_KEY]), score: 15, empty: false, endsAtBoundary: false }
 const SEPARATOR: Node = { keys: undefined, score: 0, empty: false, endsAtBoundary: true }
 
 function readAtom(reader: Reader, boundary: boolean): Atom {
@@ -138,7 +139,8 @@ function readAtom(reader: Reader, boundary: boolean): Atom {
     const escaped = source[reader.at++] ?? ''
     if (escaped === 'b') return { node: NOTHING, assertion: true, wordEdge: true }
     if (escaped === 's') return { node: SEPARATOR, separator: true }
-    if (escaped === 'w' || escaped === 'd') return { node: OTHER }
+    if (escaped === 'W') return { node: SEPARATOR, separator: true }
+    if ('wdSD'.includes(escaped)) return { node: OTHER }
     if (/[a-z0-9]/i.test(escaped)) throw new Error('unread escape')
     return { node: SEPARATOR, separator: true }
   }
@@ -146,11 +148,11 @@ function readAtom(reader: Reader, boundary: boolean): Atom {
     if (source.startsWith('?:', reader.at)) reader.at += 2
     else if (source.startsWith('?!', reader.at) || source.startsWith('?=', reader.at)) {
       reader.at += 2
-      readAlternatives(reader, false)
+      readAlternatives(reader, false, false)
       reader.at++
       return { node: NOTHING, assertion: true }
     } else if (source[reader.at] === '?') throw new Error('unread group')
-    const node = readAlternatives(reader, boundary)
+    const node = readAlternatives(reader, boundary, wordEndsAfter(source, reader.at))
     if (source[reader.at] !== ')') throw new Error('unclosed group')
     reader.at++
     return { node }
@@ -158,7 +160,7 @@ function readAtom(reader: Reader, boundary: boolean): Atom {
   const lower = c.toLowerCase()
   if (ALNUM.test(lower)) return { node: OTHER, letter: lower }
   // An accented letter may stand inside a word, and is folded in the words that are indexed.
-  return c >= '\u0080' ? { node: OTHER } : { node: SEPARATOR, separator: true }
+  return c >= '\u0080' ? { node: FOREIGN } : { node: SEPARATOR, separator: true }
 }
 
 function readClass(reader: Reader): Atom {
@@ -195,4 +197,57 @@ function readRepeat(reader: Reader): { min: number; many: boolean } {
   reader.at++
   if (source[reader.at] === '?') reader.at++
   return found
+}
+
+const EDGE = /^(?:\\b|\\s|\\W|\\[^a-zA-Z0-9]|[ ,:;!'"<>/@#%&=~-])(?![?*{])/
+
+/** Whether the group that is open at `from` is followed by something that ends a word. */
+function wordEndsAfter(source: string, from: number): boolean {
+  return isEdge(source, closeOf(source, from) + 1)
+}
+
+function isEdge(source: string, at: number): boolean {
+  if (source.startsWith('(?: ', at)) {
+    const close = closeOf(source, at + 1)
+    return isEdge(source, source[close + 1] === '?' ? close + 2 : close + 1)
+  }
+  return EDGE.test(source.slice(at, at + 4))
+}
+
+/** Where the group that is open at `from` closes. */
+function closeOf(source: string, from: number): number {
+  let depth = 0
+  for (let at = from; at < source.length; at++) {
+    const c = source[at]
+    if (c === '\\') at++
+    else if (c === '[') {
+      while (at < source.length && source[at] !== ']') at += source[at] === '\\' ? 2 : 1
+    } else if (c === '(') depth++
+    else if (c === ')') {
+      if (depth === 0) return at
+      depth--
+    }
+  }
+  return source.length
+}
+
+/** A pattern's alternatives, `a|b` → `a`, `b`: indexed one by one, few are tried. */
+export function alternativesOf(source: string): string[] {
+  const parts: string[] = []
+  let depth = 0
+  let from = 0
+  for (let at = 0; at < source.length; at++) {
+    const c = source[at]
+    if (c === '\\') at++
+    else if (c === '[') {
+      while (at < source.length && source[at] !== ']') at += source[at] === '\\' ? 2 : 1
+    } else if (c === '(') depth++
+    else if (c === ')') depth--
+    else if (c === '|' && depth === 0) {
+      parts.push(source.slice(from, at))
+      from = at + 1
+    }
+  }
+  parts.push(source.slice(from))
+  return parts
 }

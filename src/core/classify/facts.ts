@@ -48,7 +48,6 @@ const LETTERS: Readonly<Record<string, string>> = {
 const SPECIAL = /[łßøđıæ’‘“”–—]/g
 
 function unaccented(text: string): string {
-  if (!NON_ASCII.test(text)) return text
   return text
     .replace(SPECIAL, (letter) => LETTERS[letter] ?? letter)
     .normalize('NFD')
@@ -88,10 +87,13 @@ export function keyOf(word: string): number {
   return key
 }
 
+/** The key of texts with a letter beyond ASCII. */
+export const FOREIGN_KEY = 1
+
 const MASKED = ['ipaddr', 'mailaddr', 'url'].map(keyOf)
 
-function keysOf(folded: string): number[] {
-  const keys = new Set<number>(MASKED)
+function keysOf(folded: string, given: readonly number[]): number[] {
+  const keys = new Set<number>(given)
   let key = 0
   let length = 0
   for (let at = 0; at <= folded.length; at++) {
@@ -120,7 +122,9 @@ export function factsOf(reply: Reply, context: ReplyContext): Facts {
   let flat = lines.replace(SPACES, ' ').trim()
   if (flat.includes('-5.') || flat.includes('-4.'))
     flat = flat.replace(FOLDED_IN, ' ').replace(LAST_CODE, ' ')
-  const plain = unaccented(flat.toLowerCase())
+  const lower = flat.toLowerCase()
+  const foreign = NON_ASCII.test(lower)
+  const plain = foreign ? unaccented(lower) : lower
   let folded = plain.replace(LEADING, '')
   if (folded.includes('<')) folded = folded.replace(TAG, ' ')
   if (/[$[{<x]/.test(folded)) folded = folded.replace(PLACEHOLDER, 'ipaddr')
@@ -138,7 +142,7 @@ export function factsOf(reply: Reply, context: ReplyContext): Facts {
     phase: given === 'unknown' ? (phaseIn(text) ?? 'unknown') : given,
     flat,
     folded,
-    keys: keysOf(plain),
+    keys: keysOf(plain, foreign ? [...MASKED, FOREIGN_KEY] : MASKED),
     host: reply.host ?? quotedHost(text),
     errno: reply.errno,
   }

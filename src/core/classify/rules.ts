@@ -3,7 +3,7 @@
 
 import type { ReplyRule } from '../policy.ts'
 import { duration } from '../units.ts'
-import { anchorsOf } from './anchor.ts'
+import { alternativesOf, anchorsOf } from './anchor.ts'
 import type { Facts } from './facts.ts'
 
 export interface CompiledRule {
@@ -66,38 +66,58 @@ function textTest(text: ReplyRule['text'], reads: Reads): Test | undefined {
   return (facts) => text.test(facts.flat)
 }
 
-/** Makes one rule ready. Assumes that its shape was checked. */
+function conditionsOf({ code, enhanced, phase }: ReplyRule): Test[] {
+  return [codeTest(code), enhancedTest(enhanced), phaseTest(phase)].filter((test) => test !== undefined)
+}
+
+/** Makes one rule ready. Assumes that its shape was checked; one without a condition fits nothing. */
 export function compileRule(rule: ReplyRule, reads: Reads = 'flat'): CompiledRule {
-  const tests = [
-    codeTest(rule.code),
-    enhancedTest(rule.enhanced),
-    phaseTest(rule.phase),
-    textTest(rule.text, reads),
-  ].filter((test): test is Test => test !== undefined)
-  const [a, b, c, d] = tests
-  const fits: Test =
-    a === undefined
-      ? () => false
-      : b === undefined
-        ? a
-        : c === undefined
-          ? (facts) => a(facts) && b(facts)
-          : (facts) => a(facts) && b(facts) && c(facts) && (d === undefined || d(facts))
+  const text = textTest(rule.text, reads)
+  const tests = [...conditionsOf(rule), ...(text === undefined ? [] : [text])]
   return {
     rule,
     retryAfterMs: rule.retryAfter === undefined ? undefined : duration(rule.retryAfter),
-    fits,
+    fits: (facts) => tests.length > 0 && tests.every((test) => test(facts)),
   }
+}
+
+/** One alternative of a rule's pattern, and the rule it stands for. */
+interface Entry {
+  readonly rule: CompiledRule
+  /** The conditions but the text. */
+  readonly applies: (facts: Facts) => boolean
+  readonly text: Test | undefined
+}
+
+function entriesOf(
+  rule: CompiledRule,
+  reads: Reads,
+): { entry: Entry; keys: ReadonlySet<number> | undefined }[] {
+  const { text } = rule.rule
+  const conditions = conditionsOf(rule.rule)
+  const applies = (facts: Facts) => conditions.every((test) => test(facts))
+  if (!(text instanceof RegExp))
+    return [{ entry: { rule, applies, text: textTest(text, reads) }, keys: undefined }]
+  return alternativesOf(text.source).map((source) => ({
+    entry: { rule, applies, text: textTest(new RegExp(source, text.flags), reads) },
+    keys: anchorsOf(source),
+  }))
 }
 
 /** Makes an ordered list of rules ready; the first that fits decides. */
 export function compileRules(rules: readonly ReplyRule[], reads: Reads = 'flat'): RuleSet {
-  const compiled = rules.map((rule) => compileRule(rule, reads))
-  const words = Math.ceil(compiled.length / 32)
+  const entries: Entry[] = []
+  const keysOf: (ReadonlySet<number> | undefined)[] = []
+  for (const rule of rules) {
+    for (const { entry, keys } of entriesOf(compileRule(rule, reads), reads)) {
+      entries.push(entry)
+      keysOf.push(keys)
+    }
+  }
+  const words = Math.ceil(entries.length / 32)
   const always = new Uint32Array(words)
   const index = new Map<number, Uint32Array>()
-  for (const [at, { rule }] of compiled.entries()) {
-    const keys = rule.text instanceof RegExp ? anchorsOf(rule.text.source) : undefined
+  for (const [at, keys] of keysOf.entries()) {
     if (keys === undefined) mark(always, at)
     else {
       for (const key of keys) {
@@ -119,19 +139,25 @@ export function compileRules(rules: readonly ReplyRule[], reads: Reads = 'flat')
       if (mask !== undefined)
         for (let w = 0; w < words; w++) candidates[w] = (candidates[w] ?? 0) | (mask[w] ?? 0)
     }
+    let passed: CompiledRule | undefined // found, or known not to apply: its other alternatives are skipped
     for (let w = 0; w < words; w++) {
       let bits = candidates[w] ?? 0
       while (bits !== 0) {
         const bit = 31 - Math.clz32(bits & -bits)
         bits &= bits - 1
-        const rule = compiled[w * 32 + bit]
-        if (rule?.fits(facts) && found(rule)) return
+        const entry = entries[w * 32 + bit]
+        if (entry === undefined || entry.rule === passed) continue
+        if (!entry.applies(facts)) passed = entry.rule
+        else if (entry.text === undefined || entry.text(facts)) {
+          if (found(entry.rule)) return
+          passed = entry.rule
+        }
       }
     }
   }
 
   return {
-    size: compiled.length,
+    size: rules.length,
     first(facts) {
       let first: CompiledRule | undefined
       visit(facts, (rule) => {

@@ -38,7 +38,7 @@ export const content = [
   general(
     'content-spam',
     'content',
-    /\bspam\b(?! (?:list|source|complaint|house))|\bspam(?:verdacht|filter|schutz|inhalt|erkennung|content|score|check)|\bspammy|\bspam-|\bjunk\b|\bjunkmail|\bunsolicited|\bunwanted|\bube\b|\buce\b|\bbulk (?:e-?mail|mail|message|advertis\w{0,5})|\bspamassassin|\brspamd|\banti-?spam|\bdspam|\bbogofilter|\bgtube|\bcontent filter|\bspam\w{0,6}(?:score|check|detect)|\bsuspicion de contenu|\bindesirable|\bcorreo no deseado|\bunerwunscht|\bwerbung|\bniechcian|спам|垃圾|\blikely suspicious|\bis suspicious\b|\badvertis(?:ing|ement)|\bphrase|\bmail appears|\bsuspected\b/,
+    /\bspam\b(?! (?:list|source|complaint|house))|\bspam(?:verdacht|filter|schutz|inhalt|erkennung|content|score|check)|\bspammy|\bspam-|\bjunk\b|\bjunkmail|\bunsolicited|\bunwanted|\bube\b|\buce\b|\bbulk (?:e-mail|email|mail|message|advertis\w{0,5})|\bspamassassin|\brspamd|\banti-?spam|\bdspam|\bbogofilter|\bgtube|\bcontent filter|\bspam\w{0,6}(?:score|check|detect)|\bsuspicion de contenu|\bindesirable|\bcorreo no deseado|\bunerwunscht|\bwerbung|\bniechcian|спам|垃圾|\blikely suspicious|\bis suspicious\b|\badvertis(?:ing|ement)|\bphrase|\bmail appears|\bsuspected\b/,
     MANUAL,
     [
       '550 spam message rejected.',
@@ -52,7 +52,7 @@ export const content = [
   general(
     'content-words',
     'content',
-    /\b(?:message|mail|e-?mail|body|subject|header|text)? ?content (?:\w{1,12} ){0,3}(?:rejected|denied|refused|not (?:accepted|allowed|permitted)|blocked|filter\w{0,3}|restrict\w{0,3}|violat\w{0,4}|unacceptable|policy|block)|\b(?:due to|because of|for|nature of) (?:\w{1,12} ){0,3}(?:the )?content\b|\bcontent\b[^.;]{0,30}\b(?:reject|den(?:y|ied)|block|prohibit|match)\w{0,3}|\b(?:blocked|rejected|refused|caught) (?:by|due to|because of) (?:\w{1,12} ){0,3}(?:filter|content|keyword|signature|pattern|heuristic|scan\w{0,3}|rule|virus|bayes|score|url|link)s?\b|\bmessage (?:was |has been |is )?(?:filtered|quarantined)|\bmail (?:was )?filtered|\b(?:score|scored|points)\b[^.;]{0,30}\b(?:exceed|above|over|too high|limit|threshold|\d)|\bscored \d|\b(?:url|link|uri)s? (?:\w{1,12} ){0,4}(?:not allowed|blocked|rejected|forbidden|suspicious|malicious|bad)|\bfilter(?:ed|s|ing)? (?:\w{1,10} ){0,3}(?:reject|blocked|policy|match|message)\w{0,3}|\bcontenu|\bcontenido|\bconteudo|\binhalt/,
+    /\b(?:message|mail|e-mail|email|body|subject|header|text)? ?content (?:\w{1,12} ){0,3}(?:rejected|denied|refused|not (?:accepted|allowed|permitted)|blocked|filter\w{0,3}|restrict\w{0,3}|violat\w{0,4}|unacceptable|policy|block)|\b(?:due to|because of|for|nature of) (?:\w{1,12} ){0,3}(?:the )?content\b|\bcontent\b[^.;]{0,30}\b(?:reject|den(?:y|ied)|block|prohibit|match)\w{0,3}|\b(?:blocked|rejected|refused|caught) (?:by|due to|because of) (?:\w{1,12} ){0,3}(?:filter|content|keyword|signature|pattern|heuristic|scan\w{0,3}|rule|virus|bayes|score|url|link)s?\b|\bmessage (?:was |has been |is )?(?:filtered|quarantined)|\bmail (?:was )?filtered|\b(?:score|scored|points)\b[^.;]{0,30}\b(?:exceed|above|over|too high|limit|threshold|\d)|\bscored \d|\b(?:url|urls|link|links|uri|uris) (?:\w{1,12} ){0,4}(?:not allowed|blocked|rejected|forbidden|suspicious|malicious|bad)|\bfilter(?:ed|s|ing)? (?:\w{1,10} ){0,3}(?:reject|blocked|policy|match|message)\w{0,3}|\bcontenu|\bcontenido|\bconteudo|\binhalt/,
     FILTERS,
     [
       '550 Mail content denied.',
@@ -64,7 +64,7 @@ export const content = [
   general(
     'content-form',
     'content',
-    /\b(?:headers?|mime|rfc ?-?(?:822|2822|5322|1341|2045|2047)|message format|date|message-id|from header|subject|to header|from: header|line|lines|boundary|body|newlines?|bare (?:lf|cr|linefeed|line feed|newline)|stray newline|lone (?:cr|lf)|character set|charset|encoding)\b[^;]{0,70}\b(?:not (?:rfc|compliant|accepted|valid|allowed|comply|conform|present|supported|permitted|found|parsable|terminated)|in ?valid|missing|malformed|too (?:long|many)|violat\w{0,4}|non-?compliant|non-?rfc|compliant|bad|illegal|corrupt\w{0,3}|duplicate|multiple|error|syntax|improper|incorrect|required|must|rejected|forbidden|unsupported|no (?:recipient|sender)|empty|blank|future)\b|\b(?:missing|malformed|invalid|bad|illegal|duplicate|multiple|no|empty|blank|non-?rfc|unparsable|mangled|improper|unacceptable|too many) (?:\w{1,12} ){0,3}(?:headers?|mime|message-id|date(?: field)?|subject|newlines?|boundary|line endings?|body|encoding|charset|from:|to:|received)\b|\bbare (?:lf|cr|linefeed|line feed|newline)|\bstray newline|\bnot (?:rfc|compliant)|\b(?:rfc|standards?) ?(?:\d{3,4} )?(?:compliant|violation|compliance)|\bmessage (?:is )?(?:malformed|corrupt|not rfc)|\bmalformed (?:message|mail|e-?mail)|\bloop(?:ing)? message|\bemail (?:has|contains) no|\bmessages with multiple addresses|\bmessage must be rfc|\bno message body|\bsame (?:size|content) mails|\btoo many same/,
+    /\b(?:headers?|mime|rfc ?-?(?:822|2822|5322|1341|2045|2047)|message format|date|message-id|from header|subject|to header|from: header|header lines?|boundary|body|newlines?|bare (?:lf|cr|linefeed|line feed|newline)|stray newline|lone (?:cr|lf)|character set|charset|encoding)\b[^;]{0,70}\b(?:not (?:rfc|compliant|accepted|valid|allowed|comply|conform|present|supported|permitted|found|parsable|terminated)|in ?valid|missing|malformed|too (?:long|many)|violat\w{0,4}|non-compliant|noncompliant|non-rfc|nonrfc|compliant|bad|illegal|corrupt\w{0,3}|duplicate|multiple|error|syntax|improper|incorrect|required|must|rejected|forbidden|unsupported|no (?:recipient|sender)|empty|blank|future)\b|\b(?:missing|malformed|invalid|bad|illegal|duplicate|multiple|no|empty|blank|non-rfc|nonrfc|unparsable|mangled|improper|unacceptable|too many) (?:\w{1,12} ){0,3}(?:headers?|mime|message-id|date(?: field)?|subject|newlines?|boundary|line endings?|body|encoding|charset|from:|to:|received)\b|\bbare (?:lf|cr|linefeed|line feed|newline)|\bstray newline|\bnot (?:rfc|compliant)|\b(?:rfc|standards?) ?(?:\d{3,4} )?(?:compliant|violation|compliance)|\bmessage (?:is )?(?:malformed|corrupt|not rfc)|\bmalformed (?:message|mail|e-mail|email)|\bloop(?:ing)? message|\bemail (?:has|contains) no|\bmessages with multiple addresses|\bmessage must be rfc|\bno message body|\bsame (?:size|content) mails|\btoo many same/,
     FILTERS,
     [
       '554 Message not allowed - Headers are not RFC compliant[291]',
@@ -101,7 +101,7 @@ export const policy = [
   general(
     'no-mail-host',
     'policy-other',
-    /\bdoes not accept (?:any )?(?:mail|e-?mail)|\bnot accept(?:ing)? (?:any )?(?:inbound )?(?:mail|e-?mail|messages)(?: here| at this)?\b|\bdoesn't accept (?:mail|e-?mail)|\bno (?:mail|smtp) service here|\bno smtp service\b|\bno inbound/,
+    /\bdoes not accept (?:any )?(?:mail|e-mail|email)|\bnot accept(?:ing)? (?:any )?(?:inbound )?(?:mail|e-mail|email|messages)(?: here| at this)?\b|\bdoesn't accept (?:mail|e-mail|email)|\bno (?:mail|smtp) service here|\bno smtp service\b|\bno inbound/,
     BOUNCES,
     '521 Server does not accept mail',
     { scope: 'recipient' },
@@ -109,7 +109,7 @@ export const policy = [
   general(
     'policy-recipient',
     'policy-other',
-    /\b(?:recipient|organi[sz]ation|tenant|group|list|distribution|mailing list|members?|receiver|customer|user|rcpt)(?:'s)?\b[^.;]{0,60}\b(?:not (?:accept\w{0,3}|allow\w{0,3}|authori[sz]ed|permitted)|restrict\w{0,4}|only accept\w{0,3}|polic(?:y|ies)|members?-only|refus\w{0,4}|block-?rcpt|protected|preferences|settings|permission|filter|reject\w{0,3}|prohibit\w{0,3}|not a member|subscribers?|moderat\w{1,3}|denied)\b|\bnot (?:a )?(?:member|subscribed|authori[sz]ed to send to (?:this|the))|\bblock-?send-?er|\bblock-?rcpt|\bresolver\.rst\.\w{1,40}|\bnot authorized\b|\brestricted (?:recipient|group|list|sender|to)|\bmembers? only|\bclosed mailing list|\bposting (?:not|is)|\bnon-?member|\brefuse[sd]? (?:to )?(?:receive|accept|mail|message)|\bsender not (?:allowed|permitted|authori[sz]ed|in|on)|\bprivate list|\bwhite-?list|\bbypass list|\ballow-?list/,
+    /\b(?:recipient(?! address(?:es)? (?:rejected|in))|organi[sz]ation|tenant|group|list|distribution|mailing list|members?|receiver|customer|user|rcpt)(?:'s)?\b[^.;]{0,60}\b(?:does(?:n't| not) want|not (?:accept\w{0,3}|allow\w{0,3}|authori[sz]ed|permitted)|restrict\w{0,4}|only accept\w{0,3}|polic(?:y|ies)|members?-only|refus\w{0,4}|block-?rcpt|protected|preferences|settings|permission|filter|reject\w{0,3}|prohibit\w{0,3}|not a member|subscribers?|moderat\w{1,3}|denied)\b|\bnot (?:a )?(?:member|subscribed|authori[sz]ed to send to (?:this|the))|\bblock-?send-?er|\bblock-?rcpt|\bresolver\.rst\.\w{1,40}|\bnot authorized\b|\brestricted (?:recipient|group|list|sender|to)|\bmembers? only|\bclosed mailing list|\bposting (?:not|is)|\bnon-member|\bnonmember|\brefuse[sd]? (?:to )?(?:receive|accept|mail|message)|\bsender not (?:allowed|permitted|authori[sz]ed|in|on)|\bprivate list|\bwhite-?list|\bbypass list|\ballow-?list/,
     EXCHANGE,
     [
       '550 5.7.1 RESOLVER.RST.AuthRequired; authentication required',
@@ -134,6 +134,14 @@ export const policy = [
 ]
 
 export const saysNothing = [
+  general(
+    'server-rejected-message',
+    'unknown',
+    /\bmail server (?:has )?(?:temporarily|permanently) rejected (?:this )?message/,
+    MANUAL,
+    '451 4.3.0 Mail server temporarily rejected message',
+    { scope: 'message' },
+  ),
   general(
     'try-later',
     'unknown',

@@ -15,6 +15,7 @@ import {
   disabled,
   full,
   international,
+  refusedRecipient,
   relaying,
   relayingDomain,
   tooLarge,
@@ -32,7 +33,7 @@ import {
   senderAddress,
   senderWords,
 } from './sender.ts'
-import { commands, line, lineFirst, routing, unwell } from './system.ts'
+import { commands, commandsFirst, line, lineFirst, routing, unwell } from './system.ts'
 
 export const GENERAL_RULES: readonly ReplyRule[] = [
   ...international,
@@ -49,6 +50,7 @@ export const GENERAL_RULES: readonly ReplyRule[] = [
   ...perSession,
   ...concurrent,
   ...encryption,
+  ...commandsFirst,
   ...names,
   ...urlReputation,
   ...reputation,
@@ -64,6 +66,7 @@ export const GENERAL_RULES: readonly ReplyRule[] = [
   ...routing,
   ...unknownUser,
   ...relayingDomain,
+  ...refusedRecipient,
   ...content,
   ...commands,
   ...line,

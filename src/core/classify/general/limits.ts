@@ -4,7 +4,7 @@
 import { BOUNCES, EXCHANGE, EXIM, general, HOSTERS, MANUAL, POSTFIX, RFC } from './rule.ts'
 
 export const greylisting = [
-  general('greylisted', 'greylist', /\bgr[ae]y[ -]?list/, MANUAL, [
+  general('greylisted', 'greylist', /\bgrey[ -]?list|\bgray[ -]?list/, MANUAL, [
     '450 4.2.0 <a@example.com>: Recipient address rejected: Greylisted, see http://postgrey.schweikert.ch/help/example.com.html',
     '451 4.7.1 Greylisting in action, please come back later',
   ]),
@@ -49,7 +49,7 @@ export const perSession = [
   general(
     'recipients-invalid-many',
     'reputation-ip',
-    /\btoo many (?:\w{1,20} )?(?:invalid|unknown|bad|non-?existent|wrong|failed|incorrect) (?:\w{1,20} )?(?:recipients?|rcpts?|users?|addresses|mailboxes)|\b(?:high|excessive) (?:number|rate|amount|volume) of (?:invalid|unknown|bad|non-?existent) (?:recipients?|users?)|\bharvest(?:ing)? attack|\bdirectory harvest/,
+    /\btoo many (?:\w{1,20} )?(?:invalid|unknown|bad|non-existent|nonexistent|wrong|failed|incorrect) (?:\w{1,20} )?(?:recipients?|rcpts?|users?|addresses|mailboxes)|\b(?:high|excessive) (?:number|rate|amount|volume) of (?:invalid|unknown|bad|non-existent|nonexistent) (?:recipients?|users?)|\bharvest(?:ing)? attack|\bdirectory harvest/,
     BOUNCES,
     [
       '550 Too many invalid recipients',
@@ -59,7 +59,7 @@ export const perSession = [
   general(
     'recipients-per-message',
     'too-many-recipients',
-    /\b(?:too many|maximum (?:number of )?|max(?:imum)?\.? |limit(?:ed)? (?:of |on )?(?:number of )?|exceed(?:s|ed)? (?:the )?(?:maximum )?(?:number of )?|more than \d{1,6} )(?:\w{1,12} ){0,2}(?:recipients?|rcpts?|destinataires|empfanger|destinatarios|destinatari|receivers)\b(?! (?:has|have) (?:sent|been))(?! from (?:\w{1,8} )?ip)(?!(?: \w{1,10}){0,2} (?:hour|day|hourly|daily|minute)\b)/,
+    /\b(?:too many|maximum (?:number of )?|max (?:number of )?|max\. |limit(?:ed)? (?:of |on )?(?:number of )?|exceed(?:s|ed)? (?:the )?(?:maximum )?(?:number of )?|more than \d{1,6} )(?:\w{1,12} ){0,2}(?:recipients?|rcpts?|destinataires|empfanger|destinatarios|destinatari|receivers)\b(?! (?:has|have) (?:sent|been))(?! from (?:\w{1,8} )?ip)(?!(?: \w{1,10}){0,2} (?:hour|day|hourly|daily|minute)\b)/,
     POSTFIX,
     [
       '452 4.5.3 Error: too many recipients',
@@ -80,7 +80,7 @@ export const perSession = [
   general(
     'messages-per-session',
     'connection-recycle',
-    /\b(?:too many|max(?:imum)?(?: number of| amount of)?|limit of|number of|exceeded|\d{1,6}) (?:\w{1,12} ){0,2}(?:messages?|mails?|e-?mails?|transactions?|deliveries|envelopes|data commands?)\W{1,3}(?:\w{1,12} ){0,2}(?:per|in|for|on|within|this|a|one|during) (?:this |the |a |one |single |an |same )?(?:smtp )?(?:connection|session|transmission channel)/,
+    /\b(?:too many|(?:maximum|max)(?: number of| amount of)?|limit of|number of|exceeded|\d{1,6}) (?:\w{1,12} ){0,2}(?:messages?|mails?|e-mails?|emails?|transactions?|deliveries|envelopes|data commands?)\W{1,3}(?:\w{1,12} ){0,2}(?:per|in|for|on|within|this|a|one|during) (?:this |the |a |one |single |an |same )?(?:smtp )?(?:connection|session|transmission channel)/,
     EXIM,
     [
       '421 too many messages in this connection',
@@ -101,7 +101,7 @@ export const perSession = [
   general(
     'session-expired',
     'connection-recycle',
-    /\bconnection (?:has )?expired|\btry reconnecting|\b(?:idle|inactiv\w{1,5}|command|session|connection|data|read|input|smtp)[ -]?(?:time[ -]?out|timed[ -]?out|time exceeded|time limit|for too long|too long)|\btime[ -]?out (?:exceeded|waiting|while waiting|reading|- closing|, closing|closing|after)|\btimeout\W{1,3}closing|\bclosing (?:idle|inactive)|\btoo (?:long|slow|much time)(?: without| between| in)?[a-z ]{0,20}(?:connection|session|data|command|input)|\b(?:session|connection) (?:is |was |has been )?(?:too long|open too long|closed due to (?:inactivity|timeout))|\bauto-?logout|\bsession (?:has )?(?:expired|exceeded)/,
+    /\bconnection (?:has )?expired|\btry reconnecting|\b(?:idle|inactiv\w{1,5}|command|session|connection|data|read|input|smtp)[ -]?(?:time[ -]?out|timed[ -]?out|time exceeded|time limit|for too long|too long)|^timeout\b|\btime[ -]?out (?:exceeded|waiting|while waiting|reading|- closing|, closing|closing|after)|\btimeout\W{1,3}closing|\bclosing (?:idle|inactive)|\btoo (?:long|slow|much time)(?: without| between| in)?[a-z ]{0,20}(?:connection|session|data|command|input)|\b(?:session|connection) (?:is |was |has been )?(?:too long|open too long|closed due to (?:inactivity|timeout))|\bauto-?logout|\bsession (?:has )?(?:expired|exceeded)/,
     POSTFIX,
     [
       '421 4.4.2 mx.example.org Error: timeout exceeded',
@@ -132,7 +132,7 @@ export const concurrent = [
     'sessions-many',
     'concurrency',
     new RegExp(
-      `\\b(?:too many|zu viele|demasiad[ao]s|trop de|muitas|troppe|zbyt (?:wiele|duzo)|excessive(?: number of)?|max(?:imum)?\\.?(?: number of| amount of| allowed)?|limit (?:of|on|for)|number of|exceeded (?:the )?(?:max\\w{0,5} )?(?:number of )?|more than \\d{1,6}) ${SESSIONS}\\b`,
+      `\\b(?:too many|zu viele|demasiad[ao]s|trop de|muitas|troppe|zbyt (?:wiele|duzo)|excessive(?: number of)?|(?:maximum|max)(?: number of| amount of| allowed)?|limit (?:of|on|for)|number of|exceeded (?:the )?(?:max\\w{0,5} )?(?:number of )?|more than \\d{1,6}) ${SESSIONS}\\b`,
     ),
     MANUAL,
     [
@@ -159,7 +159,7 @@ export const receiving = [
   general(
     'mailbox-rate',
     'recipient-rate',
-    /\b(?:user|recipient|mailbox|account|inbox|address|mailaddr\S{0,2}|they|he|destination)(?:'s)?\b[a-z :;,-]{0,60}\b(?:receiv(?:ing|ed|es?)|getting|accept(?:ing|ed)?) (?:\w{1,12} ){0,3}(?:too (?:quickly|many|much|fast|often)|at a (?:high )?rate|excessive|exceed)|\breceiving (?:e-?mail|mail|messages) (?:too|at a rate)|\b(?:recipient|receiver|rcpt|mailbox|user|destination|incoming|inbound|receiv(?:ing|e))(?:'s)?(?: domain)?(?: has| is| hourly| daily| message| mail| email| account| address){0,3} (?:exceeded |over |reached )?(?:\w{1,10} ){0,3}(?:rate|hourly|daily|frequency|receiving)[ -]?(?:\w{1,10} ){0,2}(?:limit|quota|exceed)|\brecipients? (?:domain )?(?:hourly |daily )?quota exceeded|\bexceeded (?:their|his|its|the) (?:hourly |daily |receiving |incoming )?(?:limit|quota|rate) (?:for|of|on) (?:the )?(?:number of )?(?:messages|mails?|emails?) (?:they|it|he|that|which|this) (?:can |may )?(?:mailbox |recipient |user )?(?:can )?receiv|\btoo (?:many|much) (?:recent )?(?:messages?|mails?|e-?mails?) (?:\w{1,10} ){0,2}(?:to|for) (?:this|the|that) (?:recipient|user|mailbox|address|account)|\bto this recipient (?:\w{1,10} ){0,3}(?:per|limit|exceed|too)/,
+    /\b(?:user|recipient|mailbox|account|inbox|address|mailaddr\S{0,2}|they|he|destination)(?:'s)?\b[a-z :;,-]{0,60}\b(?:receiv(?:ing|ed|es?)|getting|accept(?:ing|ed)?) (?:\w{1,12} ){0,3}(?:too (?:quickly|many|much|fast|often)|at a (?:high )?rate|excessive|exceed)|\breceiving (?:e-mail|email|mail|messages) (?:too|at a rate)|\b(?:recipient|receiver|mailbox|destination|incoming|inbound|receiv(?:ing|e))(?:'s)?(?: domain)?(?: has| is| hourly| daily| message| mail| email| account| address){0,3} (?:exceeded |over |reached )?(?:\w{1,10} ){0,3}(?:rate|hourly|daily|frequency|receiving)[ -]?(?:\w{1,10} ){0,2}(?:limit|quota|exceed)|\brecipients? (?:domain )?(?:hourly |daily )?quota exceeded|\bexceeded (?:their|his|its|the) (?:hourly |daily |receiving |incoming )?(?:limit|quota|rate) (?:for|of|on) (?:the )?(?:number of )?(?:messages|mails?|emails?) (?:they|it|he|that|which|this) (?:can |may )?(?:mailbox |recipient |user )?(?:can )?receiv|\btoo (?:many|much) (?:recent )?(?:messages?|mails?|e-mails?|emails?) (?:\w{1,10} ){0,2}(?:to|for) (?:this|the|that) (?:recipient|user|mailbox|address|account)|\bto this recipient (?:\w{1,10} ){0,3}(?:per|limit|exceed|too)/,
     MANUAL,
     [
       '450 4.2.1 The user you are trying to contact is receiving mail too quickly.',
@@ -200,7 +200,7 @@ export const sendingQuota = [
   general(
     'quota-daily',
     'quota-sender',
-    /\b(?:daily|hourly|monthly|weekly)[ -](?:\w{1,12} ){0,4}(?:limits?|quotas?|allowance|maximum)\b|\b(?:limits?|quotas?|maximum|max|allowance) (?:\w{1,14} ){0,5}(?:per (?:day|hour|24 hours|month|week)|daily|hourly|today|for today|this (?:day|month|hour)|for the day)|\b(?:max|limit) (?:rcpt to |mail )?(?:daily|hourly) |\b(?:max|limit)\w{0,8} rcpt to daily|\btageslimit|\blimite (?:diario|quotidienne|diaria|journaliere|giornaliero)|\blimit (?:dzienny|dobowy)|\bstundenlimit/,
+    /\b(?:daily|hourly|monthly|weekly)[ -](?:\w{1,12} ){0,4}(?:limits?|quotas?|allowance|maximum|rate exceeded|volume exceeded)\b|\b(?:limits?|quotas?|maximum|max|allowance) (?:\w{1,14} ){0,5}(?:per (?:day|hour|24 hours|month|week)|daily|hourly|today|for today|this (?:day|month|hour)|for the day)|\b(?:max|limit) (?:rcpt to |mail )?(?:daily|hourly) |\b(?:max|limit)\w{0,8} rcpt to daily|\btageslimit|\blimite (?:diario|quotidienne|diaria|journaliere|giornaliero)|\blimit (?:dzienny|dobowy)|\bstundenlimit/,
     HOSTERS,
     [
       '550 5.4.5 Daily user sending limit exceeded.',
@@ -211,7 +211,7 @@ export const sendingQuota = [
   general(
     'quota-sending',
     'quota-sender',
-    /\b(?:sending|send|sender|submission|outgoing|outbound|relay|relaying|smtp|mail(?:ing)?|messag(?:e|ing)|e-?mail|account|plan|credit)s?(?:'s)? (?:\w{1,10} ){0,2}(?:quota|limits?|credits?|allowance)\b(?: \w{1,10}){0,3} (?:exceed\w{0,3}|reached|used|over|exhausted|depleted)|\b(?:exceed\w{0,3}|reached|over|exhausted) (?:\w{1,12} ){0,4}(?:sending|send|submission|outgoing|outbound|messaging|relay) (?:\w{1,10} ){0,2}(?:limits?|quota|credits?|allowance)|\bmaximum credits exceeded|\b(?:out of|no more|not enough|insufficient) (?:\w{1,10} )?credits?|\bsending quota\b|\boutgoing (?:mail|message|e-?mail)s? (?:limit|quota)|\b(?:versandlimit|sendelimit)|\bcuota de envio|\bquota d'envoi|\blimite d'envoi/,
+    /\b(?:sending|send|sender|submission|outgoing|outbound|relay|relaying|smtp|mail(?:ing)?|messag(?:e|ing)|e-mail|email|account|plan|credit)s?(?:'s)? (?:\w{1,10} ){0,2}(?:quota|limits?|credits?|allowance)\b(?: \w{1,10}){0,3} (?:exceed\w{0,3}|reached|used|over|exhausted|depleted)|\b(?:exceed\w{0,3}|reached|over|exhausted) (?:\w{1,12} ){0,4}(?:sending|send|submission|outgoing|outbound|messaging|relay) (?:\w{1,10} ){0,2}(?:limits?|quota|credits?|allowance)|\byou(?:'ve| have) (?:exceeded|reached|used up) your\b[^.]{0,40}\b(?:quota|limit|allowance)|\bmaximum credits exceeded|\b(?:out of|no more|not enough|insufficient) (?:\w{1,10} )?credits?|\bsending quota\b|\boutgoing (?:mail|message|e-mail|email)s? (?:limit|quota)|\b(?:versandlimit|sendelimit)|\bcuota de envio|\bquota d'envoi|\blimite d'envoi/,
     HOSTERS,
     [
       '451 Authentication failed: Maximum credits exceeded',
@@ -223,7 +223,7 @@ export const sendingQuota = [
   general(
     'quota-discarded',
     'quota-sender',
-    /\bmax (?:defers and failures|emails|messages) per (?:hour|day)|\bmax defers|\bmax(?:imum)?(?: number of)? (?:e-?mails?|messages) per (?:hour|day)/,
+    /\bmax (?:defers and failures|emails|messages) per (?:hour|day)|\bmax defers|\bmax(?:imum)?(?: number of)? (?:e-mails?|emails?|messages) per (?:hour|day)/,
     HOSTERS,
     'Domain example.com has exceeded the max defers and failures per hour (5/5 (100%)) allowed. Message discarded.',
   ),
@@ -233,7 +233,7 @@ export const recipientsInTime = [
   general(
     'recipients-window',
     'rate-limit',
-    /\b(?:too many|max(?:imum)?(?: number of)?|limit of|exceeded) (?:\w{1,12} ){0,3}recipients (?:from (?:\w{1,8} )?ip|(?:\w{1,10} ){0,2}(?:per |this |last |an |in )?(?:hour|day|hourly|minute)\b)/,
+    /\b(?:too many|(?:maximum|max)(?: number of)?|limit of|exceeded) (?:\w{1,12} ){0,3}recipients (?:from (?:\w{1,8} )?ip|(?:\w{1,10} ){0,2}(?:per |this |last |an |in )?(?:hour|day|hourly|minute)\b)/,
     POSTFIX,
     ['452 Too many recipients received this hour', '450 4.7.1 Error: too many recipients from 192.0.2.1'],
   ),
@@ -243,7 +243,7 @@ export const tooFast = [
   general(
     'rate-stated',
     'rate-limit',
-    /\brate[ -]?limit|\bratelimit|\bthrottl|\bsending (?:too (?:many|much|fast|quickly)|rate)|\b(?:sent|send|sending|received|receiving|delivered) (?:us )?(?:too (?:many|much)|to many) |\btoo (?:many|much) (?:\w{1,12} ){0,3}(?:messages?|mails?(?! data)|e-?mails?|msgs|traffic|requests?|deliveries|submissions)\b|\b(?:message|mail|e-?mail|sending|smtp|traffic|submission|delivery|incoming|request)s? (?:rate|frequency|volume|velocity)\b|\bslow(?:ing)? down|\bslowdown|\b(?:excessive|unexpected|unusual|high|abnormal) (?:\w{1,12} )?(?:volume|rate|traffic|frequency|number of (?:messages|mails|emails))|\bvolume (?:limit|exceed)|\bfrequency limited|\bexceed\w{0,3} (?:\w{1,12} ){0,4}(?:rate|frequency|volume|throughput|speed)\b|\b(?:reduce|lower|decrease) (?:the |your )?(?:\w{1,12} )?(?:rate|volume|speed|frequency)|\btoo (?:fast|quickly)\b|\btoo frequent|\bmail rate\b|\bbulk mail (?:limit|exceed)/,
+    /\brate[ -]?limit|\bratelimit|\bthrottl|\bsending (?:too (?:many|much|fast|quickly)|rate)|\b(?:sent|send|sending|received|receiving|delivered) (?:us )?(?:too (?:many|much)|to many) |\btoo (?:many|much) (?:\w{1,12} ){0,3}(?:messages?|mails?(?! data)|e-mails?|emails?|msgs|traffic|requests?|deliveries|submissions)\b|\b(?:message|mail|e-mail|email|sending|smtp|traffic|submission|delivery|incoming|request)s? (?:rate|frequency|volume|velocity)\b|\bslow(?:ing)? down|\bslowdown|\b(?:excessive|unexpected|unusual|high|abnormal) (?:\w{1,12} )?(?:volume|rate|traffic|frequency|number of (?:messages|mails|emails))|\bvolume (?:limit|exceed)|\bfrequency limited|\bexceed\w{0,3} (?:\w{1,12} ){0,4}(?:rate|frequency|volume|throughput|speed)\b|\b(?:reduce|lower|decrease) (?:the |your )?(?:\w{1,12} )?(?:rate|volume|speed|frequency)|\btoo (?:fast|quickly)\b|\btoo frequent|\bmail rate\b|\bbulk mail (?:limit|exceed)/,
     MANUAL,
     [
       '450 4.7.1 Error: too much mail from 192.0.2.17',
@@ -255,14 +255,14 @@ export const tooFast = [
   general(
     'rate-other-languages',
     'rate-limit',
-    /\bzu viele (?:\w{1,14} )?(?:e-?mails?|nachrichten|mails)|\btrop de (?:messages|mails|courriers|requetes)|\bdemasiados (?:mensajes|correos)|\bmuit[ao]s (?:mensagens|e-?mails)|\btroppi (?:messaggi|e-?mail)|\bzbyt (?:wiele|duzo) (?:wiadomosci|maili)|\blimite de (?:envio|vitesse|taxa)|слишком много|频率|頻率/,
+    /\bzu viele (?:\w{1,14} )?(?:e-mails?|emails?|nachrichten|mails)|\btrop de (?:messages|mails|courriers|requetes)|\bdemasiados (?:mensajes|correos)|\bmuit[ao]s (?:mensagens|e-?mails)|\btroppi (?:messaggi|e-mail|email)|\bzbyt (?:wiele|duzo) (?:wiadomosci|maili)|\blimite de (?:envio|vitesse|taxa)|слишком много|频率|頻率/,
     HOSTERS,
     ['421 Zu viele Nachrichten in kurzer Zeit', '450 Demasiados mensajes, intente mas tarde'],
   ),
   general(
     'rate-window',
     'rate-limit',
-    /\b(?:messages|mails?|e-?mails?|recipients) (?:per|in (?:the )?(?:last|past)|within) (?:an? |\d{1,4} |one |the )?(?:hour|minute|second|hours|minutes|seconds)|\bper (?:ip|client|sender|domain) (?:limit|quota)|\b(?:limit|quota|maximum) (?:of )?\d{1,7} (?:messages|mails?|e-?mails?|recipients)?|\bpolicy quota exceeded/,
+    /\b(?:messages|mails?|e-mails?|emails?|recipients) (?:per|in (?:the )?(?:last|past)|within) (?:an? |\d{1,4} |one |the )?(?:hour|minute|second|hours|minutes|seconds)|\bper (?:ip|client|sender|domain) (?:limit|quota)|\b(?:limit|quota|maximum) (?:of )?\d{1,7} (?:messages|mails?|e-mails?|emails?|recipients)?|\bpolicy quota exceeded/,
     HOSTERS,
     '451 4.7.1 limit is 20 messages per 10 minutes',
   ),

@@ -40,10 +40,10 @@ export const login = [
   general(
     'login-phase',
     'auth-credentials',
-    /\b(?:auth|login|account|password|credential|user|denied|disabled|locked|mechanism)/,
+    /\b(?:auth (?:error|mode|fail\w{0,3}|type|command)|login|account|password|credential|user|denied|disabled|locked|mechanism)/,
     HOSTERS,
     '535 5.7.3 Account locked',
-    { phase: 'auth', code: [454, 500, 501, 502, 503, 504, 534, 535, 538, 550, 554] },
+    { phase: 'auth', code: [451, 454, 500, 501, 502, 503, 504, 534, 535, 538, 550, 554] },
   ),
   general(
     'login-required',
@@ -105,7 +105,7 @@ export const senderWords = [
   general(
     'auth-words',
     'authentication',
-    /\bunauthenticated (?:e-?mail|mail|message|sender)|\b(?:e-?mail|message|mail|sender|domain|message sender) (?:\w{1,10} ){0,2}(?:is |was )?not (?:authenticated|aligned|properly authenticated)\b|\bauthentication (?:checks?|information|results?|level|requirements?|policy)\b|\b(?:does|did|do)(?:n't| not) (?:meet|pass) (?:\w{1,12} ){0,3}(?:authentication|alignment)|\bfail\w{0,4} (?:\w{1,12} ){0,3}(?:email |sender |domain |message )authentication|\bnot authori[sz]ed to send (?:\w{1,12} ){0,4}(?:for|from|on behalf|using) (?:\w{1,12} ){0,3}(?:domain|mailaddr|this)|\bnot (?:permitted|allowed|authori[sz]ed|designated) (?:\w{1,12} ){0,4}(?:by (?:the )?(?:domain|owner|sender)|to send (?:\w{1,12} ){0,3}(?:for|from|using|on behalf|mails? (?:from|for)))|\bdoes(?:n't| not) (?:allow|permit|designate)\b[^.]{0,40}\b(?:send|sending|sender)|\bv=spf|\bdkim=|\bspf=|\bdmarc=|\balignment\b|\bheader from (?:\w{1,10} ){0,3}(?:not|mismatch|differ)/,
+    /\bunauthenticated (?:e-mail|email|mail|message|sender)|\b(?:e-mail|email|message|mail|sender|domain|message sender) (?:\w{1,10} ){0,2}(?:is |was )?not (?:authenticated|aligned|properly authenticated)\b|\bauthentication (?:checks?|information|results?|level|requirements?|policy)\b|\b(?:does|did|do)(?:n't| not) (?:meet|pass) (?:\w{1,12} ){0,3}(?:authentication|alignment)|\bfail\w{0,4} (?:\w{1,12} ){0,3}(?:email |sender |domain |message )authentication|\bnot authori[sz]ed to send (?:\w{1,12} ){0,4}(?:for|from|on behalf|using) (?:\w{1,12} ){0,3}(?:domain|mailaddr|this)|\bnot (?:permitted|allowed|authori[sz]ed|designated) (?:\w{1,12} ){0,4}(?:by (?:the )?(?:domain|owner|sender)|to send (?:\w{1,12} ){0,3}(?:for|from|using|on behalf|mails? (?:from|for)))|\bdoes(?:n't| not) (?:allow|permit|designate)\b[^.]{0,40}\b(?:send|sending|sender)|\bdkim=|\bspf=|\bdmarc=|\balignment\b|\bheader from (?:\w{1,10} ){0,3}(?:not|mismatch|differ)/,
     MANUAL,
     [
       '550 5.7.26 Unauthenticated email from example.com is not accepted',
@@ -115,7 +115,7 @@ export const senderWords = [
   general(
     'auth-spoof',
     'authentication',
-    /\bspoof|\banti-?spoof|\bforged (?:sender|mail|message|from|e-?mail|address)|\bforgery|\bforged\b|\bimpersonat|\bfake (?:sender|mail|from)|\bfake sender|\bpretend/,
+    /\bspoof|\banti-?spoof|\bforged (?:sender|mail|message|from|e-mail|email|address)|\bforgery|\bforged\b|\bimpersonat|\bfake (?:sender|mail|from)|\bfake sender|\bpretend/,
     FILTERS,
     ['550 rejecting spoofed message', '550 Rejected by header based Anti-Spoofing policy: a@example.com'],
     { scope: 'sender' },
@@ -136,7 +136,7 @@ export const names = [
   general(
     'ptr-missing',
     'reverse-dns',
-    /\b(?:reverse|rdns|fcrdns|r-?dns|ptr|reverse-?dns|reversed?|in-addr|rueckwaerts|ruckwartsauflosung|dns inverso|inverse dns|resolution inverse|revdns)\b(?! path)/,
+    /\b(?:reverse|rdns|fcrdns|r-dns|ptr|reverse-?dns|reversed?|in-addr|rueckwaerts|ruckwartsauflosung|dns inverso|inverse dns|resolution inverse|revdns)\b(?! path)/,
     MANUAL,
     [
       '421 Refused. Your reverse DNS entry does not resolve to an IP.',
@@ -155,7 +155,7 @@ export const names = [
   general(
     'helo-invalid',
     'reverse-dns',
-    /\b(?:helo|ehlo)\b[^.]{0,60}\b(?:reject\w{0,3}|invalid|not (?:found|valid|resolv\w{1,4}|exist|match|fully|allowed|accept\w{0,3}|permitted)|does(?:n't| not)|mismatch|unresolv\w{0,5}|bogus|fake|forged|incorrect|illegal|bad|host not found|need fully|fqdn|wrong|denied|spoof|syntactically|mail domain|refused|unqualified|localhost|policy)\b|\b(?:invalid|bad|bogus|illegal|incorrect|unresolvable|fake|forged|unacceptable|unqualified|wrong|non-?fqdn|syntactically invalid) (?:\w{1,12} ){0,2}(?:helo|ehlo|hostname|host name)\b|\bhelo\/ehlo|\bhelo (?:command )?reject|\bhelohost|\bhelo name|\bneed fully-?qualified hostname|\b(?:hostname|host name|name) (?:\w{1,12} ){0,4}(?:does(?:n't| not) (?:match|resolve)|mismatch|not resolve|not match)|\bmismatches client ip|\b(?:forward|forward-?confirmed|dns) (?:\w{1,10} ){0,3}(?:does not|doesn't|mismatch|not) (?:match|point|resolve)/,
+    /\b(?:helo|ehlo)\b[^.]{0,60}\b(?:reject\w{0,3}|invalid|not (?:found|valid|resolv\w{1,4}|exist|match|fully|allowed|accept\w{0,3}|permitted)|does(?:n't| not)|mismatch|unresolv\w{0,5}|bogus|fake|forged|incorrect|illegal|bad|host not found|need fully|fqdn|wrong|denied|spoof|syntactically|mail domain|refused|unqualified|localhost|policy)\b|\b(?:invalid|bad|bogus|illegal|incorrect|unresolvable|fake|forged|unacceptable|unqualified|wrong|non-fqdn|nonfqdn|syntactically invalid) (?:\w{1,12} ){0,2}(?:helo|ehlo|hostname|host name)\b|\bhelo (?:command )?reject|\bhelohost|\bhelo name|\bneed fully-?qualified hostname|\b(?:hostname|host name|name) (?:\w{1,12} ){0,4}(?:does(?:n't| not) (?:match|resolve)|mismatch|not resolve|not match)|\bmismatches client ip|\b(?:forward|forward-?confirmed|dns) (?:\w{1,10} ){0,3}(?:does not|doesn't|mismatch|not) (?:match|point|resolve)/,
     POSTFIX,
     [
       '504 5.5.2 <localhost>: Helo command rejected: need fully-qualified hostname',
@@ -285,7 +285,7 @@ export const listed = [
   general(
     'listed-words',
     'blocklist',
-    /\bblack-?list|\bblack list|\bblock-?list|\bblock list|\bblocklisted|\bdeny-?list|\bspam(?:mer)?s? (?:sources? )?(?:list|database)\b|\b(?:is|are|was|been|has been|found|currently|you're|address) (?:\w{1,12} ){0,2}(?:listed|blacklisted|blocklisted)\b(?! (?:as|in (?:the|our) directory))|\b(?:listed|blocked|rejected|refused|denied) (?:at|by|in|on|using|via|due to listing) (?:\w{1,12} ){0,2}[a-z0-9-]{1,30}\.[a-z0-9.-]{2,40}\b|\bblocked using\b|\blisted (?:in|on|at|by)\b|\bdue to (?:a )?listing|\bpoor reputation sender\b|\bto (?:request removal|be removed|delist)\b|\bde-?list(?:ing|ed)?\b|\bgelistet|\bschwarze liste|\bsperrliste|\bliste noire|\blista negra|\blista nera|\bczarn\w{1,5} list|\bblockliste\b|черн\w{1,4} списк|黑名单|\bremoval from (?:this|the|our) list|\bblack ip\b/,
+    /\bblack-?list|\bblack list|\bblock-?list|\bblock list|\bblocklisted|\bdeny-?list|\bspam(?:mer)?s? (?:sources? )?(?:list|database)\b|\b(?:is|are|was|been|has been|found|currently|you're|address) (?:\w{1,12} ){0,2}(?:listed|blacklisted|blocklisted)\b(?! (?:as|in (?:the|our) directory))|\b(?:listed|blocked|rejected|refused|denied) (?:at|by|in|on|using|via|due to listing) (?:\w{1,12} ){0,2}[a-z0-9-]{1,30}\.[a-z0-9.-]{2,40}\b|\bblocked using\b|\blisted (?:in|on|at|by)\b|\bdue to (?:a )?listing|\bpoor reputation sender\b|\bto (?:request removal|be removed|delist)\b|\bde-list|\bdelist|\bgelistet|\bschwarze liste|\bsperrliste|\bliste noire|\blista negra|\blista nera|\bczarn\w{1,5} list|\bblockliste\b|черн\w{1,4} списк|黑名单|\bremoval from (?:this|the|our) list|\bblack ip\b/,
     MANUAL,
     [
       '550 Your IP is blacklisted',
@@ -303,7 +303,7 @@ export const reputation = [
     'reputation-domain',
     'reputation-domain',
     new RegExp(
-      `\\b${LOW} (?:\\w{1,12} ){0,2}(?:reputation|reputation score) (?:of|for) (?:\\w{1,10} ){0,4}(?:domain|from|sender domain|url)|\\b${LOW} (?:sending |sender |from |e-?mail )?domain reputation|\\bdomain(?:'s)? (?:\\w{1,10} ){0,3}(?:has |with )?(?:a )?(?:very )?${LOW} reputation|\\bdomain reputation|\\breputation of (?:a |the |your )?(?:\\w{1,10} )?domain|\\breputation\\b[a-z ]{0,30}\\bdomain used|\\breputation for (?:the )?(?:sender |sending )?domain|\\bdomain #?\\S{1,40} (?:has |with )(?:a )?(?:\\w{1,8} )?${LOW} reputation`,
+      `\\b${LOW} (?:\\w{1,12} ){0,2}(?:reputation|reputation score) (?:of|for) (?:\\w{1,10} ){0,4}(?:domain|from|sender domain|url)|\\b${LOW} (?:sending |sender |from |e-mail |email )?domain reputation|\\bdomain(?:'s)? (?:\\w{1,10} ){0,3}(?:has |with )?(?:a )?(?:very )?${LOW} reputation|\\bdomain reputation|\\breputation of (?:a |the |your )?(?:\\w{1,10} )?domain|\\breputation\\b[a-z ]{0,30}\\bdomain used|\\breputation for (?:the )?(?:sender |sending )?domain|\\bdomain #?\\S{1,40} (?:has |with )(?:a )?(?:\\w{1,8} )?${LOW} reputation`,
     ),
     MANUAL,
     [
@@ -352,7 +352,7 @@ export const addressBlocked = [
   general(
     'ip-not-allowed',
     'reputation-ip',
-    /\b(?:block\w{0,3}|bann(?:ed|ing)|reject(?:ed|ing|s)?|refus(?:ed|ing|es?)|deni(?:ed|es)|deny|not accept\w{0,3}|don't accept|do not accept|no longer accept\w{0,3}|not allowed?|not permitted|cannot accept|filtered|prohibit\w{0,3}|not accepting)\b[^.;]{0,60}\b(?:your ip|your (?:host|server|mta|network|address|mail ?server|isp|country|location|hostname)|this (?:ip|host|server|network)|ipaddr|\[ipaddr|sending ip|source ip|client ip|sender ip|ip address|connecting ip|connections? from|adresse ip|ip-adresse|your site|mail from (?:your|this) (?:ip|server|host|network|mail))|\byou are not (?:allowed|permitted|authori[sz]ed|welcome) to (?:connect|send|use|talk|access)|\bnot allowed to connect|\byour access (?:\w{1,12} ){0,6}(?:has been|was|is) (?:rejected|denied|blocked)|\bconnections? (?:\w{1,10} ){0,3}(?:blocked|banned|denied|not allowed|not authori[sz]ed|not (?:be )?accepted|prohibited|rejected)\b|\bno access from|\baccess from\b[^.]{0,40}\b(?:block|denied|not)|\bip (?:frequency|address)? ?(?:block|ban)|\b(?:sender|sending|source|client|your|connecting|remote) (?:ip|mta|server|host)(?: address)? (?:\w{1,10} ){0,3}(?:reject|block|bann|denied|refus)|\bgeograph|\bgeo-?ip|\bcountry\b|\bwe do not accept mail from (?:this|your)|\bgo away\b/,
+    /\b(?:block\w{0,3}|bann(?:ed|ing)|reject(?:ed|ing|s)?|refus(?:ed|ing|es?)|deni(?:ed|es)|deny|not accept\w{0,3}|don't accept|do not accept|no longer accept\w{0,3}|not allowed?|not permitted|cannot accept|filtered|prohibit\w{0,3}|not accepting)\b[^.;]{0,60}\b(?:your ip|your (?:host|server|mta|network|address|mail ?server|isp|country|location|hostname)|this (?:ip|host|server|network)|ipaddr|\[ipaddr|sending ip|source ip|client ip|sender ip|ip address|connecting ip|connections? from|adresse ip|ip-adresse|your site|mail from (?:your|this) (?:ip|server|host|network|mail))|\byou are not (?:allowed|permitted|authori[sz]ed|welcome) to (?:connect|send|use|talk|access)|\bnot allowed to connect|\byour access (?:\w{1,12} ){0,6}(?:has been|was|is) (?:rejected|denied|blocked)|\bconnections? (?:\w{1,10} ){0,3}(?:blocked|banned|denied|not allowed|not authori[sz]ed|not (?:be )?accepted|prohibited|rejected)\b|\bno access from|\baccess from\b[^.]{0,40}\b(?:block|denied|not)|\bip check (?:error|failed)|\b(?:sender|sending|source|client|your|connecting|remote) (?:ip|mta|server|host)(?: address)? (?:\w{1,10} ){0,3}(?:reject|block|bann|denied|refus)|\bgeograph|\bgeo-ip\b|\bgeoip|\bcountry\b|\bwe do not accept mail from (?:this|your)|\bgo away\b/,
     MANUAL,
     [
       '554 5.7.1 You are not allowed to connect.',
@@ -375,7 +375,7 @@ export const senderAddress = [
   general(
     'sender-not-owned',
     'sender-rejected',
-    /\b(?:sender|from|mail from|envelope|return-?path|address|sending|send ?as|submit|identit\w{1,3})\b[^;]{0,90}\b(?:not owned by|not (?:allowed|permitted|authori[sz]ed) (?:to send|for|by|as|in|from)|not verified|unverified|not validated|unvalidated|mismatch|does(?:n't| not) (?:match|belong)|not (?:match|belong|same|registered|configured|confirmed|associated|correspond)|must (?:match|be)|unauthori[sz]ed|send ?as ?denied|different from|not a verified|not yet verified|not correspond)|\bsend(?:ing)? ?as ?denied|\bsendasdenied|\bnot owned by|\bmail from must equal|\bsame as auth|\bnot (?:a )?verified (?:sender|domain|identity|address)|\b(?:identity|identities|domain|address|sender) (?:\w{1,10} ){0,4}not (?:been )?verified|\bsenders? must be\b|\bfrom address (?:\w{1,10} ){0,4}(?:not|must|verified)|\bsender identity|\bunverified sender|\bnot allowed to send (?:e-?mails? |messages? |mails? )?(?:as|from|on behalf|with)|\bsender is unvalidated|\bnot owned by user|\bauthenticated (?:user|sender|as)\b[^.]{0,40}\b(?:not|differ|match)/,
+    /\b(?:sender|from|mail from|envelope|return-?path|address|sending|send ?as|submit|identit\w{1,3})\b[^;]{0,90}\b(?:not owned by|not (?:allowed|permitted|authori[sz]ed) (?:to send|for|by|as|in|from)|not verified|unverified|not validated|unvalidated|mismatch|does(?:n't| not) (?:match|belong)|not (?:match|belong|same|registered|configured|confirmed|associated|correspond)|must (?:match|be)|unauthori[sz]ed|send ?as ?denied|different from|not a verified|not yet verified|not correspond)|\bsend(?:ing)? ?as ?denied|\bsendasdenied|\bnot owned by|\bmail from must equal|\bsame as auth|\bnot (?:a )?verified (?:sender|domain|identity|address)|\b(?:identity|identities|domain|address|sender) (?:\w{1,10} ){0,4}not (?:been )?verified|\bsenders? must be\b|\bfrom address (?:\w{1,10} ){0,4}(?:not|must|verified)|\bsender identity|\bunverified sender|\bnot allowed to send (?:e-mails? |emails? |messages? |mails? )?(?:as|from|on behalf|with)|\bsender is unvalidated|\bnot owned by user|\bauthenticated (?:user|sender|as)\b[^.]{0,40}\b(?:not|differ|match)/,
     HOSTERS,
     [
       '553 5.7.1 <a@example.com>: Sender address rejected: not owned by user other@example.com',
@@ -387,7 +387,7 @@ export const senderAddress = [
   general(
     'sender-domain-dns',
     'sender-rejected',
-    /\b(?:sender|sending|mail from|mailfrom|from|envelope|return|originating|reverse-?path|originator)\b(?: address| domain| host| e-?mail|'s|-address| mail| rejected:?| \w{1,12}){0,4}:? ?[^;]{0,60}\b(?:domain|address|mx|dns|host|mailaddr\S{0,2}|it)\b[^;]{0,40}\b(?:not found|does(?:n't| not) (?:exist|resolve|accept|have)|not (?:exist|resolv\w{1,4}|valid|be resolved|have)|must (?:exist|resolve)|unresolv\w{1,5}|no (?:valid )?(?:mx|a record|dns|a or mx)|null ?mx|cannot be resolved|could not be (?:found|resolved|verified)|non-?existent|invalid|has no|unknown|not accept mail|unroutable)|\bdomain of sender|\bsender('s)? domain|\b(?:invalid|unresolvable|unroutable|unrouteable|bad|bogus|nonexistent|non-?existent|unknown|illegal) (?:sender|envelope|return|mail from|from|originator)\b|\bsender (?:domain )?(?:must|resolve|lookup|unknown|invalid|denied|refused|rejected|not found|no(?:t)? (?:exist|valid|accepted|allowed)|dns|mx|reject)|\bsender address (?:rejected|refused|denied|invalid|is|has|does|not|domain|verification)|\bmail from\b[^;]{0,30}\b(?:invalid|rejected|not|error|denied|refused)|\bmailfrom\b|\bsender is (?:rejected|denied|not|invalid|refused|unknown)|\bsender (?:is |was |e-?mail |e-?mail address )?rejected\b|\bhost denies the sender|\bnull (?:sender|reverse)|\b(?:empty|null|blank) (?:envelope )?(?:sender|from|return-?path)|\babsender|\bexpediteur|\bemetteur|\bremitente|\bremetente|\bmittente|\bnadawc|отправител|发件人|\bdomain resolve fail|\bblack mail address|\benvelope (?:sender|from)\b|\byour (?:\w{1,10} )?domain (?:\w{1,10} ){0,3}(?:does not exist|not found|must exist|does not resolve|no mx)|\bfrom: domain/,
+    /\b(?:sender|sending|mail from|mailfrom|from|envelope|return|originating|reverse-?path|originator)\b(?: address| domain| host| e-?mail|'s|-address| mail| rejected:?| \w{1,12}){0,4}:? ?[^;]{0,60}\b(?:domain|address|mx|dns|host|mailaddr\S{0,2}|it)\b[^;]{0,40}\b(?:not found|does(?:n't| not) (?:exist|resolve|accept|have)|not (?:exist|resolv\w{1,4}|valid|be resolved|have)|must (?:exist|resolve)|unresolv\w{1,5}|no (?:valid )?(?:mx|a record|dns|a or mx)|null ?mx|cannot be resolved|could not be (?:found|resolved|verified)|non-existent|nonexistent|invalid|has no|unknown|not accept mail|unroutable)|\bdomain of sender|\bsender('s)? domain|\b(?:invalid|unresolvable|unroutable|unrouteable|bad|bogus|nonexistent|non-existent|nonexistent|unknown|illegal) (?:sender|envelope|return|mail from|from|originator)\b|\bsender (?:domain )?(?:must|resolve|lookup|unknown|invalid|denied|refused|rejected|not found|no(?:t)? (?:exist|valid|accepted|allowed)|dns|mx|reject)|\bsender address (?:rejected|refused|denied|invalid|is|has|does|not|domain|verification)|\bmail from\b[^;]{0,30}\b(?:invalid|rejected|not|error|denied|refused)|\bmailfrom\b|\bsender is (?:rejected|denied|not|invalid|refused|unknown)|\bsender (?:is |was |e-mail |email |e-mail address |email address )?rejected\b|\bhost denies the sender|\bnull (?:sender|reverse)|\b(?:empty|null|blank) (?:envelope )?(?:sender|from|return-?path)|\babsender|\bexpediteur|\bemetteur|\bremitente|\bremetente|\bmittente|\bnadawc|отправител|发件人|\bdomain resolve fail|\bblack mail address|\benvelope (?:sender|from)\b|\byour (?:\w{1,10} )?domain (?:\w{1,10} ){0,3}(?:does not exist|not found|must exist|does not resolve|no mx)|\bfrom: domain/,
     POSTFIX,
     [
       '450 4.1.8 <a@example.com>: Sender address rejected: Domain not found',

@@ -74,6 +74,13 @@ export function optional<T>(input: unknown, parse: (given: unknown) => T): T | u
   return input === undefined ? undefined : parse(input)
 }
 
+/** The same object without its undefined fields. */
+export function defined<T extends object>(given: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>
+  }
+}
+
 /** The known word meant by a typing mistake: at most two edits away, or begun and not ended. */
 function nearest(word: string, known: readonly string[]): string | undefined {
   let best: string | undefined

@@ -5,8 +5,9 @@ import { CAUSES, type Cause } from './cause.ts'
 import type { RateLimit } from './limits.ts'
 import type { Layer } from './policy-match.ts'
 import { burstOf, DEFAULT_PARTS, type EffectivePolicy, first } from './policy-merge.ts'
-import type { Origin, ParsedPolicy, ReactionPart } from './policy-parse.ts'
+import type { Origin, ParsedPolicy } from './policy-parse.ts'
 import { DEFAULT_RETRY_SOURCE, type ResolvedReaction, type ResolvedSchedule } from './reaction.ts'
+import type { ReactionPart } from './reaction-parse.ts'
 import { durationText } from './units.ts'
 
 /** One effective value. */

@@ -4,7 +4,7 @@
 import { CAUSES, type Cause } from './cause.ts'
 import type { LaneLimits } from './limits.ts'
 import { isCatchAll, type Layer } from './policy-match.ts'
-import { type ParsedPolicy, parseReaction, parseSchedule, type ReactionPart } from './policy-parse.ts'
+import type { ParsedPolicy } from './policy-parse.ts'
 import {
   DEFAULT_HOLD_MAX,
   DEFAULT_REACTIONS,
@@ -12,6 +12,7 @@ import {
   type ResolvedReaction,
   type ResolvedSchedule,
 } from './reaction.ts'
+import { parseReaction, parseSchedule, type ReactionPart } from './reaction-parse.ts'
 import { duration, rate } from './units.ts'
 
 /** What holds for one recipient domain, every default in place. */

@@ -1,11 +1,12 @@
 // A provider policy as written → a policy in numbers, or an error that names the field at fault.
-// Not here: which policies apply to a domain and how they merge (policy-book.ts), nor how rules match (classify/).
+// Not here: which policies apply to a domain and how they merge (policy-merge.ts), their reactions (reaction-parse.ts), nor how rules match (classify/).
 
-import { CAUSES, type Cause } from './cause.ts'
-import { at, callable, fields, list, oneOf, optional, span, whole, word } from './check.ts'
+import type { Cause } from './cause.ts'
+import { at, callable, defined, fields, list, oneOf, optional, span, whole, word } from './check.ts'
 import { badOption } from './error.ts'
 import type { RateLimit, WarmupPlan } from './limits.ts'
 import type { ResolvedSchedule } from './reaction.ts'
+import { parseReactions, parseSchedule, type ReactionPart } from './reaction-parse.ts'
 import { parseRules } from './rule-parse.ts'
 import { rate, startOfDay } from './units.ts'
 
@@ -16,24 +17,6 @@ export interface Origin {
   readonly policy?: string
   readonly source?: string
   readonly date?: string
-}
-
-/** A reaction in numbers; what is absent is left to the next policy, at last to the default table. */
-export interface ReactionPart {
-  readonly retry?: ResolvedSchedule
-  readonly holdMs?: number
-  /** Stated together with `holdMs`; empty where holds double. */
-  readonly holdStepsMs?: readonly number[]
-  readonly permanentHoldMs?: number
-  readonly holdMaxMs?: number
-  readonly rateFactor?: number
-  readonly concurrencyFactor?: number
-  readonly countsAsAttempt?: boolean
-  readonly onPermanent?: 'fail' | 'retry'
-  readonly maxAttempts?: number
-  readonly maxAgeMs?: number
-  readonly alert?: boolean
-  readonly source?: string
 }
 
 /** A pattern of domains or MX hosts: one name, all names under it, or all names. */
@@ -169,72 +152,6 @@ export function parseCaps(value: unknown, path: string): readonly RateLimit[] {
   return value.map((given, i) => one(given, `${path}[${i}]`))
 }
 
-const CURVE_KEYS = ['first', 'factor', 'max', 'jitter']
-
-/** A retry schedule in numbers. */
-export function parseSchedule(value: unknown, path: string): ResolvedSchedule {
-  if (Array.isArray(value)) {
-    if (value.length === 0) throw badOption(path, 'at least one wait', value)
-    return { kind: 'list', ms: value.map((wait, i) => span(wait, `${path}[${i}]`)), spread: 0.2 }
-  }
-  const given = fields(value, path, CURVE_KEYS, 'a list of waits, or { first, factor, max, jitter }')
-  const firstMs = span(given.first, at(path, 'first'))
-  const maxMs = span(given.max, at(path, 'max'))
-  if (maxMs < firstMs) throw badOption(at(path, 'max'), 'no less than first', given.max)
-  return {
-    kind: 'curve',
-    firstMs,
-    maxMs,
-    factor: optional(given.factor, (v) => between(v, at(path, 'factor'), 1, 100)) ?? 2,
-    jitter: optional(given.jitter, (v) => between(v, at(path, 'jitter'), 0, 0.9)) ?? 0.2,
-  }
-}
-
-// biome-ignore format: read at one glance
-const REACTION_KEYS = [
-  'retry', 'hold', 'permanentHold', 'holdMax', 'rateFactor', 'concurrencyFactor', 'countsAsAttempt', 'onPermanent',
-  'maxAttempts', 'maxAge', 'alert', 'source',
-]
-
-function parseReactions(value: unknown, path: string): { readonly [C in Cause]?: ReactionPart } {
-  const given = fields(value, path, CAUSES, 'reactions by cause')
-  const parts: { [C in Cause]?: ReactionPart } = {}
-  for (const cause of CAUSES)
-    if (given[cause] !== undefined) parts[cause] = parseReaction(given[cause], at(path, cause))
-  return parts
-}
-
-/** One reaction in numbers. */
-export function parseReaction(value: unknown, path: string): ReactionPart {
-  const given = fields(value, path, REACTION_KEYS, 'a reaction')
-  const field = <T>(key: string, parse: (value: unknown, path: string) => T) =>
-    optional(given[key], (v) => parse(v, at(path, key)))
-  const part: ReactionPart = defined({
-    retry: field('retry', parseSchedule),
-    holdMs: field('hold', (v, p) => holds(v, p)[0]),
-    holdStepsMs: field('hold', (v, p) => (Array.isArray(v) ? holds(v, p) : [])),
-    permanentHoldMs: field('permanentHold', (v, p) => span(v, p, 0)),
-    holdMaxMs: field('holdMax', (v, p) => span(v, p)),
-    rateFactor: field('rateFactor', share),
-    concurrencyFactor: field('concurrencyFactor', share),
-    countsAsAttempt: field('countsAsAttempt', yesOrNo),
-    onPermanent: field('onPermanent', (v, p) => oneOf(v, p, ['fail', 'retry'] as const)),
-    maxAttempts: field('maxAttempts', (v, p) => whole(v, p)),
-    maxAgeMs: field('maxAge', (v, p) => span(v, p)),
-    alert: field('alert', yesOrNo),
-    source: field('source', (v, p) => word(v, p)),
-  })
-  if (part.holdMaxMs !== undefined && part.holdMs !== undefined && part.holdMaxMs < part.holdMs)
-    throw badOption(at(path, 'holdMax'), 'no less than hold', given.holdMax)
-  return part
-}
-
-function holds(value: unknown, path: string): readonly number[] {
-  if (!Array.isArray(value)) return [span(value, path, 0)]
-  if (value.length === 0) throw badOption(path, 'at least one hold', value)
-  return value.map((hold, i) => span(hold, `${path}[${i}]`))
-}
-
 const WARMUP_KEYS = ['start', 'daily']
 
 function parseWarmup(value: unknown, path: string): WarmupPlan {
@@ -290,28 +207,4 @@ function day(value: unknown, path: string): string {
   if (typeof value !== 'string' || startOfDay(value) === undefined)
     throw badOption(path, "a day as 'YYYY-MM-DD'", value)
   return value
-}
-
-function between(value: unknown, path: string, least: number, most: number): number {
-  if (typeof value !== 'number' || !(value >= least && value <= most))
-    throw badOption(path, `a number from ${least} to ${most}`, value)
-  return value
-}
-
-function share(value: unknown, path: string): number {
-  if (typeof value !== 'number' || !(value > 0 && value <= 1))
-    throw badOption(path, 'a number above 0, at most 1', value)
-  return value
-}
-
-function yesOrNo(value: unknown, path: string): boolean {
-  if (typeof value !== 'boolean') throw badOption(path, 'true or false', value)
-  return value
-}
-
-/** The same object without its undefined fields. */
-function defined<T extends object>(given: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: Exclude<T[K], undefined>
-  }
 }

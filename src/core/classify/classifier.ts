@@ -64,7 +64,8 @@ export function createClassifier(
   }
 
   return (given, context = {}) => {
-    const reply = typeof given === 'string' ? parseReply(given, context.phase) : given
+    const reply: Reply =
+      typeof given === 'string' ? { text: given, phase: context.phase ?? 'unknown' } : given
     const facts = factsOf(reply, context)
     const providers = recognise(facts, context)
     const provider = providers[0]
@@ -72,7 +73,10 @@ export function createClassifier(
 
     for (const { policy, rules, appliesTo } of users(context)) {
       if (!appliesTo(context, providers)) continue
-      const opinion = policy.classify?.(facts.reply, context)
+      const opinion = policy.classify?.(
+        typeof given === 'string' ? parseReply(given, context.phase) : given,
+        context,
+      )
       if (opinion !== undefined) return complete(opinion, asked, policy)
       const rule = rules.first(facts)
       if (rule !== undefined) return verdictOf(rule, 'user', { ...asked, provider: provider ?? policy })

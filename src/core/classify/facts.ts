@@ -21,6 +21,7 @@ export interface Facts {
 
 // biome-ignore lint/complexity/useRegexLiterals: control characters read better escaped
 const SPACES = new RegExp('[\\u0000-\\u0020\\u007f-\\u00a0\\u200b-\\u200f\\u2028-\\u202e\\ufeff]+', 'g')
+const UNTIDY = /[^\u0020-\u007e]| {2}/
 // A line's repeated code: at a line's start, or folded into the middle of a log line.
 const CONTINUED = /\n\s{0,8}[2-5]\d\d(?:[- ]|$)#?(?:[245]\.\d{1,3}\.\d{1,3}(?![.\d]))?/g
 const FOLDED_IN = / [45]\d\d-(?:[45]\.\d{1,3}\.\d{1,3} )?/g
@@ -54,6 +55,7 @@ function unaccented(text: string): string {
     .replace(MARKS, '')
 }
 
+const MASKABLE = /[@:.]./
 const LINK_PATH = /[^a-z0-9.-]/
 
 /** One word with addresses, links and IPs replaced by `mailaddr`, `url:host` and `ipaddr`. */
@@ -73,10 +75,8 @@ function masked(word: string): string {
     const tail = ':;,.)'.includes(last) ? (second === '>' ? `>${last}` : last) : last === '>' ? '>' : ''
     return word[0] === '<' ? `<mailaddr${tail}` : `mailaddr${tail}`
   }
-  const first = word.search(/[\dx]/)
-  if (first >= 0 && (word.includes('.') ? IPV4.test(word) : word.includes(':') && IPV6.test(word)))
-    return word.includes('.') ? word.replace(IPV4, 'ipaddr') : 'ipaddr'
-  return word
+  if (word.includes('.')) return IPV4.test(word) ? word.replace(IPV4, 'ipaddr') : word
+  return word.includes(':') && IPV6.test(word) ? 'ipaddr' : word
 }
 
 /** A number for the first four characters of a word, by which rules are indexed. */
@@ -116,10 +116,10 @@ const PLACEHOLDER =
 /** Everything the layers need to know of a reply, in the form they match against. */
 export function factsOf(reply: Reply, context: ReplyContext): Facts {
   const text = capped(reply.text)
-  const found = reply.code === undefined && reply.errno === undefined ? codeIn(text) : undefined
+  const found = reply.errno === undefined ? codeIn(text) : undefined
   const own = found === undefined || found.at === 0 ? text : text.slice(found.at)
   const lines = own.includes('\n') ? own.replace(CONTINUED, ' ') : own
-  let flat = lines.replace(SPACES, ' ').trim()
+  let flat = (UNTIDY.test(lines) ? lines.replace(SPACES, ' ') : lines).trim()
   if (flat.includes('-5.') || flat.includes('-4.'))
     flat = flat.replace(FOLDED_IN, ' ').replace(LAST_CODE, ' ')
   const lower = flat.toLowerCase()
@@ -131,7 +131,7 @@ export function factsOf(reply: Reply, context: ReplyContext): Facts {
   const words = folded.split(' ')
   for (let at = 0; at < words.length; at++) {
     const word = words[at]
-    if (word !== undefined && word.length > 4) words[at] = masked(word)
+    if (word !== undefined && word.length > 4 && MASKABLE.test(word)) words[at] = masked(word)
   }
   folded = words.join(' ')
   const given = context.phase ?? reply.phase

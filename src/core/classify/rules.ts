@@ -85,7 +85,7 @@ export function compileRule(rule: ReplyRule, reads: Reads = 'flat'): CompiledRul
 interface Entry {
   readonly rule: CompiledRule
   /** The conditions but the text. */
-  readonly applies: (facts: Facts) => boolean
+  readonly applies: Test | undefined
   readonly text: Test | undefined
 }
 
@@ -95,7 +95,8 @@ function entriesOf(
 ): { entry: Entry; keys: ReadonlySet<number> | undefined }[] {
   const { text } = rule.rule
   const conditions = conditionsOf(rule.rule)
-  const applies = (facts: Facts) => conditions.every((test) => test(facts))
+  const applies =
+    conditions.length === 0 ? undefined : (facts: Facts) => conditions.every((test) => test(facts))
   if (!(text instanceof RegExp))
     return [{ entry: { rule, applies, text: textTest(text, reads) }, keys: undefined }]
   return alternativesOf(text.source).map((source) => ({
@@ -147,7 +148,7 @@ export function compileRules(rules: readonly ReplyRule[], reads: Reads = 'flat')
         bits &= bits - 1
         const entry = entries[w * 32 + bit]
         if (entry === undefined || entry.rule === passed) continue
-        if (!entry.applies(facts)) passed = entry.rule
+        if (entry.applies !== undefined && !entry.applies(facts)) passed = entry.rule
         else if (entry.text === undefined || entry.text(facts)) {
           if (found(entry.rule)) return
           passed = entry.rule

@@ -79,7 +79,9 @@ const LEADS =
   /^(?:in|after|for|wait|least|about|approximately|another|further|additional|at|noch|nach|dans|apres|en|dentro|tras|em|apos|fra|tra|dopo|za|po|через|fur|pour|por|per|minimum|over|until|or|pendant|of|by|the|~|delay|timeout)$/
 
 const TOKEN = /\d{1,2}:\d{2}(?::\d{2})?|\d{1,9}(?:\.\d{1,3})?|[\p{L}][\p{L}'-]{0,30}|[~]/gu
-const HINT = /\d|\b(?:hour|minute|stunde|heure|hora|second)/
+// Most replies have none of these, and need not be cut into words.
+const HINT =
+  /\d ?[smhd]\b|\d ?(?:sec|min|hrs)|:\d\d|\d-\d\d[t ]|second|minut|hour|\bdays?\b|sekund|stunde|\btage?\b|heure|\bjours?\b|hora|\bdias?\b|\bor[ae]\b|giorn|godzin|\bdni\b|\buur\b|сек|мин|час|秒|分|小时|小時|天/
 const CLOCK = /^(\d{1,2}):(\d{2})(?::(\d{2}))?$/
 const ISO =
   /\b(\d{4})-(\d{2})-(\d{2})[t ](\d{2}):(\d{2})(?::(\d{2}))?(?:\.\d{1,9})?\s?(z|utc|gmt|[+-]\d{2}:?\d{2})?/

@@ -201,7 +201,7 @@ const LISTS = [
   'ivmsip24',
   'surbl',
   'uribl',
-  'rbl\\+?',
+  'rbl',
   'dnsbl\\w{0,4}',
   'dnsbls',
   'rbls',
@@ -249,7 +249,7 @@ const LISTS = [
   'ipbl',
   'realtime block',
   'real-?time black',
-].join('|')
+]
 
 export const listed = [
   general(
@@ -276,7 +276,7 @@ export const listed = [
     ],
     {},
   ),
-  general('listed-named', 'blocklist', new RegExp(`\\b(?:${LISTS})\\b`), BOUNCES, [
+  general('listed-named', 'blocklist', new RegExp(LISTS.map((list) => `\\b${list}\\b`).join('|')), BOUNCES, [
     '554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org; https://www.spamhaus.org/sbl/query/SBL468702',
     '553 5.3.0 flpd594 DNSBL:RBL 521< 192.0.2.1 >_is_blocked.',
     '550 5.7.1 Rejected: 192.0.2.1 listed at zen.spamhaus.org',

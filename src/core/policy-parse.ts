@@ -1,5 +1,6 @@
 // A provider policy as written → a policy in numbers, or an error that names the field at fault.
-// Not here: which policies apply to a domain and how they merge (policy-merge.ts), their reactions (reaction-parse.ts), nor how rules match (classify/).
+// Not here: which policies apply to a domain and how they merge (policy-match.ts, policy-merge.ts), their reactions
+// (reaction-parse.ts), nor how rules match (classify/).
 
 import type { Cause } from './cause.ts'
 import { at, callable, defined, fields, list, oneOf, optional, span, whole, word } from './check.ts'

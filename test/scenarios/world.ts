@@ -96,7 +96,7 @@ export async function world(options: WorldOptions = {}): Promise<World> {
     mailer.on(name, (e) => told.push(`${name}:${e.recipient.address}`))
   }
   onTestFinished(async () => {
-    await mailer.close({ timeout: 0 }).catch(() => undefined)
+    await clock.runUntil(mailer.close({ timeout: 0 })).catch(() => undefined)
     transporter.close()
     await server.close()
   })

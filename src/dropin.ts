@@ -23,7 +23,8 @@ export interface DropInInfo {
 export interface DropInTransport {
   readonly name: string
   readonly version: string
-  send(mail: never, callback: (error: Error | null, info?: never) => void): void
+  // `never` fits the mail object of every major; nodemailer's types take sendMail's result from `info`
+  send(mail: never, callback: (error: Error | null, info: DropInInfo) => void): void
   verify(callback?: (error: Error | null, success?: true) => void): Promise<true> | undefined
 }
 

@@ -103,7 +103,7 @@ export interface Mailer<M = unknown> {
   /** Removes an address everywhere: waiting deliveries to it end as cancelled, settled ones forget it. How many messages had it. */
   eraseRecipient(address: string): Promise<number>
   health(): Promise<Health>
-  /** Resolves when nothing waits and nothing is being sent. */
+  /** Resolves when nothing waits, nothing is being sent, and what has ended was told and given to `onSettled` once. */
   idle(options?: { readonly signal?: AbortSignal }): Promise<void>
   /** Connects and logs in once, where the transport can. */
   verify(): Promise<void>
@@ -552,12 +552,13 @@ class SteadyMailer<M> implements Mailer<M> {
       for (;;) {
         await Promise.race([this.#intake.onIdle(), over])
         const { waiting, claimed } = await store.counts()
-        if (waiting + claimed === 0) return
+        if (waiting + claimed === 0) break
         // our own loop says when it runs dry; another process's is looked at from time to time
         const later = new Promise<void>((resolve) => clock.after(IDLE_POLL_MS, resolve))
         await Promise.race(this.#outbox.owner.fence > 0 ? [this.#outbox.quiet(), later, over] : [later, over])
         await new Promise<void>((resolve) => clock.turn(resolve)) // never a loop of promises alone
       }
+      await Promise.race([this.#outbox.told().then(() => this.#outcomes.rest()), over])
     } finally {
       release()
     }
@@ -609,6 +610,7 @@ class SteadyMailer<M> implements Mailer<M> {
       outbox.stop()
       await this.#land(timeoutMs)
       await outbox.flush().catch(() => undefined)
+      await outbox.told()
       await this.#outcomes.close()
       if (!store.durable) await this.#sayWhatIsLost()
       await outbox.owner.giveUp().catch(() => undefined)

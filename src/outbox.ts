@@ -109,6 +109,8 @@ export class Outbox {
   #wanted = 0
   readonly #quieted: (() => void)[] = []
   readonly #landed: (() => void)[] = []
+  /** Turns that are written, and not yet told because they are not yet durable. */
+  readonly #telling = new Set<Promise<void>>()
 
   constructor(parts: OutboxParts) {
     const now = parts.clock.now()
@@ -762,7 +764,7 @@ export class Outbox {
 
   #tellWhenDurable(settle: readonly Unsaved[], result: TurnResult): void {
     if (settle.length === 0) return
-    result.durable.then(
+    const telling = result.durable.then(
       () => {
         const stale = new Set(result.stale)
         for (let i = 0; i < settle.length; i++) if (!stale.has(i)) settle[i]?.tell?.()
@@ -770,6 +772,16 @@ export class Outbox {
       },
       (error) => this.#failed(error, this.parts.clock.now()),
     )
+    this.#telling.add(telling)
+    const over = () => {
+      this.#telling.delete(telling)
+    }
+    telling.then(over, over)
+  }
+
+  /** Resolves when every result that is written so far has been told. */
+  async told(): Promise<void> {
+    await Promise.allSettled(this.#telling)
   }
 
   #failed(error: unknown, now: number): void {

@@ -31,6 +31,7 @@ export class Outcomes {
   #poll: Timer | undefined
   #closed = false
   #handled: Promise<void> = Promise.resolve()
+  readonly #telling = new Set<Promise<void>>()
 
   constructor(
     store: Store,
@@ -50,6 +51,8 @@ export class Outcomes {
     for (const ticket of tickets) {
       if (!heard && !this.#waiting.has(ticket)) continue
       const told = this.#tell(ticket).catch(() => undefined)
+      this.#telling.add(told)
+      told.then(() => this.#telling.delete(told))
       this.#clock.working?.(told)
     }
     this.handle()
@@ -181,11 +184,18 @@ export class Outcomes {
     }
   }
 
-  /** Lets the handler that runs now end; starts no other. */
+  /** Resolves when all that has ended so far was told, and given to the durable handler once. */
+  async rest(): Promise<void> {
+    await Promise.all(this.#telling)
+    while (this.#handling) await this.#handled
+  }
+
+  /** Tells what has ended, lets the handler that runs now end, and starts no other. */
   async close(): Promise<void> {
     this.#closed = true
     this.#timer?.cancel()
     this.#poll?.cancel()
+    await Promise.all(this.#telling)
     await this.#handled
     const closed = new SteadymailError('CLOSED', 'the mailer was closed before the message ended')
     for (const waiting of this.#waiting.values()) for (const waiter of waiting) waiter.reject(closed)

@@ -365,6 +365,23 @@ describe.each(TRANSPORTERS)('$name', ({ major, nodemailer, pool }) => {
     }
   })
 
+  test('a try that is given up while its gate is asked sends nothing', async () => {
+    const server = await serve({})
+    const abort = new AbortController()
+    let pass: () => void = () => {}
+    const gate = () =>
+      new Promise<void>((resolve) => {
+        pass = resolve
+        abort.abort()
+      })
+    const result = await send(connect(nodemailer, server, { pool }), { gate, signal: abort.signal })
+    expect(result).toMatchObject({ aborted: true, outcomes: all({ accepted: false, uncertain: false }) })
+    const closed = server.seen(({ kind }) => kind === 'close')
+    pass()
+    await closed
+    expect(server.messages).toEqual([])
+  })
+
   test('an aborted try that has not sent its body ends at once, and sends nothing later', async () => {
     let answer: (value: SmtpAnswer) => void = () => {}
     const script: SmtpScript = ({ phase }) =>
@@ -416,6 +433,21 @@ describe.each(TRANSPORTERS)('$name', ({ major, nodemailer, pool }) => {
     expect(server.messages).toEqual([])
   })
 
+  test('internationalised, quoted and literal addresses reach the wire', async () => {
+    const server = await serve({})
+    const recipients = ['дима@почта.рф', '"odd \\" one"@two.test', 'lit@[127.0.0.1]']
+    const result = await send(connect(nodemailer, server, { pool }), { recipients })
+    expect(short(result)).toEqual(all('250 dot'))
+    expect(server.messages[0]).toMatchObject({ to: recipients, params: 'SMTPUTF8' })
+  })
+
+  test('an internationalised address is refused by a server that does not know it', async () => {
+    const server = await serve({ extensions: ['PIPELINING'] })
+    const recipients = ['дима@почта.рф', 'ann@one.test']
+    const result = await send(connect(nodemailer, server, { pool }), { recipients })
+    expect(short(result)).toEqual(['553 rcpt', '250 dot'])
+  })
+
   test('an empty envelope sender is the null reverse-path', async () => {
     const server = await serve({})
     await send(connect(nodemailer, server, { pool }), { message: message(BODY, { from: '' }) })
@@ -452,6 +484,14 @@ describe.each(MAJORS)('the pool of nodemailer $major', ({ nodemailer, major }) =
     server.use({ on: 'mail', times: 1, answer: 'drop' })
     const { outcomes } = await send(target)
     expect(outcomes[0]).toMatchObject({ accepted: false, uncertain: false, reply: { phase: 'idle' } })
+  })
+
+  test('a 421 amid many pipelined recipients is heard', async () => {
+    const server = await serve({ script: { on: 'rcpt', after: 20, answer: '421 4.7.0 Slow down' } })
+    const target = connect(nodemailer, server, { pool: true })
+    const recipients = Array.from({ length: 30 }, (_, i) => `r${i}@one.test`)
+    const result = await send(target, { recipients })
+    expect(short(result)).toEqual(recipients.map(() => '421 rcpt'))
   })
 
   test('a drop after the dot on a reused connection is not sent again', async () => {
@@ -552,6 +592,21 @@ describe('other transports', () => {
     expect(mails).toEqual([
       { raw: BODY, envelope: { from: 'me@here.test', to: RECIPIENTS }, messageId: '<m1@here.test>' },
     ])
+  })
+
+  test('an object with only sendMail is not asked any more once the try is given up', async () => {
+    let asked = 0
+    const sendMail = async () => {
+      asked++
+      return {}
+    }
+    const abort = new AbortController()
+    const gate = async () => abort.abort()
+    expect(await send(openTarget({ sendMail }), { gate, signal: abort.signal })).toMatchObject({
+      aborted: true,
+    })
+    await new Promise(setImmediate)
+    expect(asked).toBe(0)
   })
 
   test('an object with only sendMail: refusals, lost connections and a closed gate', async () => {

@@ -209,9 +209,12 @@ function phaseReached({ envelope, reused, read, handedOver, kind }: Progress, sp
   return spoken && Array.isArray(envelope.rejected) ? 'rcpt' : 'mail'
 }
 
-/** Whole-message transports say by their error's kind whether they had taken the message. */
+/**
+ * Transports that take the message whole before they do anything with it: only an error that speaks of a lost
+ * connection leaves open whether it went on from there.
+ */
 function isCertain({ code, name, $metadata, message }: Fields, { kind }: Progress): boolean {
-  if (kind !== 'sendmail-only') return false
+  if (kind !== 'sendmail-only' && kind !== 'plugin') return false
   if (isRecord($metadata) && $metadata.httpStatusCode !== undefined) return true
   const text = `${String(code ?? '')} ${String(name ?? '')}`
   const lost = /ETIMEDOUT|ECONNRESET|ECONNECTION|ESOCKET|EABORT|AbortError|TimeoutError|NetworkingError/

@@ -285,7 +285,9 @@ class Try {
   // ---- the end --------------------------------------------------------------------------------------------
 
   private isHandedOver(): boolean {
-    return this.handedOver || this.body?.readableEnded === true
+    if (this.handedOver || !this.body) return this.handedOver
+    // SMTP ends a message only after the body's end; what others do with its bytes is unknown
+    return this.target.kind === 'plugin' ? this.body.isGiven : this.body.readableEnded
   }
 
   private giveUp(why: 'aborted' | 'timeout'): void {

@@ -39,6 +39,11 @@ export class Body extends Readable {
     }
   }
 
+  /** Whether its last byte has been given away, though perhaps not yet its end. */
+  get isGiven(): boolean {
+    return this.isOpened && this.at === this.bytes.byteLength
+  }
+
   private give(): void {
     const { bytes, at } = this
     this.at = Math.min(at + PIECE, bytes.byteLength)

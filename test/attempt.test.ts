@@ -562,6 +562,28 @@ describe('other transports', () => {
     expect(Buffer.concat(seen)).toEqual(BODY)
   })
 
+  test('a plugin that took the body: only a lost connection is uncertain', async () => {
+    let error: object = {}
+    const plugin = {
+      name: 'api',
+      version: '1',
+      async send(
+        mail: { message: { createReadStream(): AsyncIterable<Buffer> } },
+        done: (error: Error) => void,
+      ) {
+        for await (const _ of mail.message.createReadStream()) break
+        done(Object.assign(new Error('failed'), error))
+      },
+    }
+    const target = openTarget(plugin)
+    error = { code: 'ECONNRESET' }
+    expect(short(await send(target))).toEqual(all('ECONNRESET dot uncertain'))
+    error = { status: 401, code: 'EAUTH' }
+    expect(short(await send(target))).toEqual(all('EAUTH auth'))
+    error = { responseCode: 554, response: '554 5.7.1 No' }
+    expect(short(await send(target))).toEqual(all('554 dot'))
+  })
+
   test('a plugin that throws, rejects or calls back twice gives one answer', async () => {
     const failing = [
       () => {

@@ -547,8 +547,8 @@ export class Outbox {
       },
       cancelled: flight.cancelled,
     })
-    if (conclusion.halve === undefined) this.#halved.delete(claim.message.id)
-    else this.#halved.set(claim.message.id, conclusion.halve)
+    if (conclusion.halve !== undefined) this.#halved.set(claim.message.id, conclusion.halve)
+    else if (result.outcomes.some((o) => o.accepted)) this.#halved.delete(claim.message.id)
     this.#learn(flight, conclusion.lane, lane)
     this.#learn(flight, conclusion.egress, this.egress)
     const speaksOfSender = conclusion.sender.kind === 'throttle' || conclusion.sender.kind === 'unexplained'
@@ -768,6 +768,7 @@ export class Outbox {
       () => {
         const stale = new Set(result.stale)
         for (let i = 0; i < settle.length; i++) if (!stale.has(i)) settle[i]?.tell?.()
+        for (const ticket of result.ended) this.#halved.delete(ticket)
         if (result.ended.length > 0) this.parts.onEnded(result.ended)
       },
       (error) => this.#failed(error, this.parts.clock.now()),

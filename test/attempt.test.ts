@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import { type AttemptRequest, type AttemptResult, attempt } from '../src/attempt.ts'
 import { systemClock } from '../src/clock.ts'
 import type { Message } from '../src/core/message.ts'
@@ -23,7 +23,8 @@ import { MAJORS, type Nodemailer, TRANSPORTERS } from './nodemailers.ts'
 const RECIPIENTS = ['ann@one.test', 'bob@one.test', 'cid@one.test']
 
 let cleanUp: (() => unknown)[] = []
-afterEach(async () => {
+// at the end, because the tests run side by side: most of their time is nodemailer's own timers
+afterAll(async () => {
   const all = cleanUp.reverse()
   cleanUp = []
   for (const one of all) await one()
@@ -103,7 +104,7 @@ function all<T>(value: T): T[] {
 const AUTH = { users: { me: 'secret' } }
 const LOGIN = { auth: { user: 'me', pass: 'secret' } }
 
-describe.each(TRANSPORTERS)('$name', ({ major, nodemailer, pool }) => {
+describe.concurrent.each(TRANSPORTERS)('$name', ({ major, nodemailer, pool }) => {
   test('a message is accepted for all recipients, with the reply to the final dot', async () => {
     const server = await serve({})
     const result = await send(connect(nodemailer, server, { pool }))
@@ -455,7 +456,7 @@ describe.each(TRANSPORTERS)('$name', ({ major, nodemailer, pool }) => {
   })
 })
 
-describe.each(MAJORS)('the pool of nodemailer $major', ({ nodemailer, major }) => {
+describe.concurrent.each(MAJORS)('the pool of nodemailer $major', ({ nodemailer, major }) => {
   test('a 421 on an idle connection fails no message', async () => {
     const server = await serve({})
     const target = connect(nodemailer, server, { pool: true, maxConnections: 1 })

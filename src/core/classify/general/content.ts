@@ -145,7 +145,7 @@ export const saysNothing = [
   general(
     'try-later',
     'unknown',
-    /^(?:\W|please|try|again|later|retry|sorry|deferred|temporar(?:il)?y|rejected|reject|message|mail|email|e-mail|come|back|your|has|have|been|was|is|the|this|at|in|a|few|minutes|hours|some|time|while|to|and|re-?try|delivery|resend|mailaddr|for|recipient|address|transaction|requested|action|aborted|not|taken|command|refused|denied|closing|connection|transmission|channel|we|are|it|accepted|deferral|try-again|moment|you|can|able|delayed|-|nicht|spater|erneut|versuchen|bitte|wieder|plus|tard|reessayez|veuillez|mas|tarde|intente|por|favor|tente|novamente)+$/,
+    /^(?:\W|please|try|again|later|retry|sorry|deferred|temporar(?:il)?y|rejected|reject|message|mail|email|e-mail|come|back|your|has|have|been|was|is|the|this|at|in|a|few|minutes|hours|some|time|while|to|and|re-?try|delivery|resend|mailaddr|for|recipient|address|transaction|requested|action|aborted|not|taken|command|refused|denied|closing|connection|transmission|channel|we|are|it|accepted|deferral|moment|you|can|able|delayed|nicht|spater|erneut|versuchen|bitte|wieder|plus|tard|reessayez|veuillez|mas|tarde|intente|por|favor|tente|novamente)+$/,
     MANUAL,
     ['451 4.7.1 Try again later', '451 4.3.0 Mail server temporarily rejected message'].slice(0, 1),
   ),

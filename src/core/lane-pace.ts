@@ -12,13 +12,13 @@ const DAY_MS = 86_400_000
 
 /** The slowest a lane gets by itself: four recipients an hour, unless less is configured. */
 const FLOOR = 4 / HOUR_MS
-/** What is accepted is counted in two stretches of two minutes; a rate is measured over one minute at least. */
-const STRETCH_MS = 2 * MINUTE_MS
+/** What is accepted is counted in two stretches of a minute; a rate is measured over one minute at least. */
+const STRETCH_MS = MINUTE_MS
 /** With fewer accepted than this, what was measured says little. */
 const ENOUGH = 5
 
-/** A flow refused after so long was refused for its rate, not for a first burst. */
-const STEADY_MS = 3 * MINUTE_MS
+/** A flow refused sooner than this was refused for its first burst: what its rate may be is a guess. */
+const STEADY_MS = 60_000
 /** Accepted recipients that make a refused probe worth reckoning with. */
 const MANY = 20
 
@@ -28,9 +28,13 @@ const PAST = 1.05
 /** Growth per minute of sending, as shares of the refused rate. */
 const QUICK_STEP = 0.2
 const NEAR_STEP = 0.001
-const NEAR_STEP_UNSURE = 0.02
 const BOLD_STEP = 0.02
 const BOLD_GAIN = 0.1
+/** Growth per minute of sending, as a share of the rate, while the refused one is but a guess. */
+const SEARCH_GAIN = 0.2
+
+/** A lane that was refused sends no more at once than its rate allows in so long: the burst may have been at fault. */
+const ADAPTED_BURST_MS = 1_000
 
 /** A refused concurrency is not tried again for so long. */
 const SLOTS_REST_MS = HOUR_MS
@@ -56,13 +60,11 @@ export function paceOf(state: LaneState, limits: LaneLimits): number {
   return state.phase === 'slow-start' && state.rampRate < rate ? state.rampRate : rate
 }
 
-/** Recipients that may go at once: 1 until the lane is open, else the configured burst, shrunk with the rate. */
+/** Recipients that may go at once: 1 until the lane is open, the configured burst, or a second's worth once adapted. */
 export function burstOf(state: LaneState, limits: LaneLimits): number {
   if (state.phase !== 'open') return 1
   if (state.rate === undefined) return limits.burst
-  const share =
-    limits.rate === undefined ? (state.rate * 5_000) / limits.burst : state.rate / configuredRate(limits)
-  return share < 1 ? Math.max(1, limits.burst * share) : limits.burst
+  return Math.max(1, Math.min(limits.burst, state.rate * ADAPTED_BURST_MS))
 }
 
 /** Attempts that may be under way. */
@@ -79,7 +81,7 @@ export function tokensOf(state: LaneState, limits: LaneLimits, now: number): num
   return tokensAt(state, paceOf(state, limits), burstOf(state, limits), now)
 }
 
-/** Accepted recipients per ms over the last two to four minutes of flow; `undefined` when too few to tell. */
+/** Accepted recipients per ms over the last one to two minutes of flow; `undefined` when too few to tell. */
 export function measured(state: LaneState, now: number): number | undefined {
   const before = now - state.stretchAt < STRETCH_MS * 2 ? state.stretchBefore : 0
   const count = state.stretchCount + before
@@ -88,7 +90,7 @@ export function measured(state: LaneState, now: number): number | undefined {
   return count / Math.max(MINUTE_MS, now - Math.max(since, state.flowAt))
 }
 
-/** Accepted recipients over the last two to four minutes. */
+/** Accepted recipients over the last one to two minutes. */
 export function acceptedLately(state: LaneState, now: number): number {
   if (now - state.stretchAt >= STRETCH_MS * 2) return 0
   return state.stretchCount + (now - state.stretchAt < STRETCH_MS ? state.stretchBefore : 0)
@@ -120,7 +122,11 @@ export function cutRate(state: LaneState, limits: LaneLimits, factor: number, no
   const allowed = Math.min(configured, state.rate ?? Infinity)
   const seen = measured(state, now)
   const really = seen ?? (allowed === Infinity ? (state.flowCount + 1) / MINUTE_MS : allowed)
-  const refused = Math.min(allowed, really)
+  // in a lane that grows, what was measured lags behind
+  const refused = Math.min(
+    allowed,
+    really > allowed / 2 && state.rate !== undefined ? Math.sqrt(really * allowed) : really,
+  )
   const floor = Math.min(FLOOR, configured)
   return {
     ...state,
@@ -201,11 +207,12 @@ function growRate(
   if (remembered === undefined && configured === Infinity)
     return { ...state, rate: undefined, refusedRate: undefined }
   const top = remembered ?? configured
-  const [step, edge] =
-    rate < NEAR * top
+  const [step, edge] = !state.sure
+    ? [SEARCH_GAIN * rate, Infinity]
+    : rate < NEAR * top
       ? [QUICK_STEP * top, NEAR * top]
       : rate < PAST * top
-        ? [(state.sure ? NEAR_STEP : NEAR_STEP_UNSURE) * top, PAST * top]
+        ? [NEAR_STEP * top, PAST * top]
         : [BOLD_STEP * top + BOLD_GAIN * (rate - top), Infinity]
   // minutes of sending at this rate that these recipients stand for
   const minutes = Math.min(1, accepted / (rate * MINUTE_MS))

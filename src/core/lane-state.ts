@@ -90,7 +90,7 @@ export interface LaneState {
   readonly strange: number
   readonly strangeTicket: string
 
-  /** Accepted recipients: since the flow began, in this stretch of two minutes, and in the one before. */
+  /** Accepted recipients: since the flow began, in this stretch of a minute, and in the one before. */
   readonly flowAt: number
   readonly flowCount: number
   readonly stretchAt: number

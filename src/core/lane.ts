@@ -475,7 +475,7 @@ export interface LaneView {
     readonly sent: number
     readonly delivered: number
   }
-  /** Recipients accepted over the last two to four minutes. */
+  /** Recipients accepted over the last one to two minutes. */
   readonly acceptedLately: number
   /** Holds so far. */
   readonly holds: number

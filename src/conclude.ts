@@ -3,6 +3,7 @@
 
 import type { AttemptResult, RecipientOutcome } from './attempt.ts'
 import { apply } from './core/apply.ts'
+import { printable } from './core/classify/parse.ts'
 import { type Decision, decide, type Effect, type EffectTarget, effectOf } from './core/decide.ts'
 import type { AttemptRecord, Delivery } from './core/delivery.ts'
 import type { Arrival } from './core/lane.ts'
@@ -82,7 +83,7 @@ function allAccepted(claim: Claim, result: AttemptResult, context: ConcludeConte
   const recipients = claim.deliveries.length
   const lesson: Lesson = { kind: 'accepted', recipients, accepted: recipients }
   const concluded = claim.deliveries.map((before, i) => {
-    const outcome = result.outcomes[i] ?? missing
+    const outcome = heard(result, i)
     const record: AttemptRecord = {
       at: context.startedAt,
       durationMs: Math.round(result.durationMs),
@@ -106,7 +107,7 @@ function someRefused(claim: Claim, result: AttemptResult, context: ConcludeConte
   const lessons = { lane: weakest(claim), egress: weakest(claim), sender: weakest(claim) }
   const progress = result.outcomes.some((o) => o.accepted)
   const concluded = claim.deliveries.map((delivery, i) => {
-    const outcome = result.outcomes[i] ?? missing
+    const outcome = heard(result, i)
     const policy = context.grouping.policyFor(delivery)
     const verdict = outcome.accepted ? undefined : understand(outcome, delivery, context)
     const effect = promoted(effectOf(outcome.reply, verdict, context.route, policy), verdict, context)
@@ -149,6 +150,13 @@ function someRefused(claim: Claim, result: AttemptResult, context: ConcludeConte
     ...lessons,
     halve,
   }
+}
+
+/** What was said of a recipient, fit to be kept and shown: a server's text is hostile. */
+function heard(result: AttemptResult, i: number): RecipientOutcome {
+  const outcome = result.outcomes[i] ?? missing
+  const reply = printable(outcome.reply)
+  return reply === outcome.reply ? outcome : { ...outcome, reply }
 }
 
 const missing: RecipientOutcome = {

@@ -132,7 +132,12 @@ export function wrapTransport<M = Record<string, unknown>>(
   const resolved = parseOptions(options)
   const reporter = report(resolved.logger)
   const target = openTarget(transporter, { onError: (error) => reporter.transportError(error) })
-  return new SteadyMailer<M>(target, resolved, reporter)
+  try {
+    return new SteadyMailer<M>(target, resolved, reporter)
+  } catch (error) {
+    void target.close() // a policy was refused: the user's transporter keeps no listener of ours
+    throw error
+  }
 }
 
 const FREEZE_AT_ONCE = 16

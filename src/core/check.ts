@@ -12,7 +12,7 @@ export function fields(
   what = 'an object',
 ): Record<string, unknown> {
   if (typeof input !== 'object' || input === null || Array.isArray(input) || input instanceof RegExp)
-    throw badOption(path, what, input)
+    throw badOption(path === '' ? 'options' : path, what, input)
   const record = input as Record<string, unknown>
   for (const key of Object.keys(record)) {
     if (known.includes(key)) continue

@@ -27,6 +27,19 @@ export function showReply(text: string, max = 500): string {
   return plain.length <= max ? plain : `${plain.slice(0, max - 1)}…`
 }
 
+// biome-ignore lint/complexity/useRegexLiterals: control characters read better escaped
+const UNPRINTABLE = new RegExp(
+  '[\\u0000-\\u0009\\u000b-\\u001f\\u007f-\\u009f\\u202a-\\u202e\\u2066-\\u2069]',
+)
+
+/** The reply as it is kept and told: its text capped, without control characters; line ends stay. */
+export function printable(reply: Reply): Reply {
+  const { text } = reply
+  if (text.length <= TEXT_CAP && !UNPRINTABLE.test(text)) return reply
+  const lines = capped(text).split(/\r?\n/)
+  return { ...reply, text: lines.map((line) => line.replace(CONTROL, ' ')).join('\n') }
+}
+
 const STARTS = /^\W{0,3}([2-5]\d\d)(?=[- #\t:.]|$)/
 // After these words a log line or a bounce repeats what the server said.
 const PREFIX =

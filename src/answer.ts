@@ -4,7 +4,7 @@
 // Not here: the try itself (attempt.ts), or what a reply means (core/classify).
 
 import { addressKey } from './address.ts'
-import { parseReply } from './core/classify/parse.ts'
+import { capped, parseReply } from './core/classify/parse.ts'
 import type { Phase, Reply } from './core/reply.ts'
 import type { Target } from './transporter.ts'
 
@@ -94,7 +94,8 @@ function fromOwn(own: OwnAnswer, given: Given): readonly RecipientOutcome[] {
   return given.recipients.map((address) => {
     const said = byAddress.get(addressKey(address))
     if (!said) return elsewise(given)
-    const { accepted, reply, uncertain = false } = said
+    const { accepted, uncertain = false } = said
+    const reply = { ...said.reply, text: harmless(said.reply.text) }
     return accepted ? { accepted, reply } : { accepted, reply, uncertain }
   })
 }
@@ -177,7 +178,7 @@ function replyIn(error: Fields, phase: Phase): Reply {
   const response = typeof error.response === 'string' ? error.response : ''
   const parsed = parse(response, phase)
   if (parsed.code !== undefined && parsed.code >= 400) return parsed
-  const text = typeof error.message === 'string' ? error.message : response
+  const text = harmless(typeof error.message === 'string' ? error.message : response)
   const code = error.responseCode
   if (typeof code === 'number' && code >= 400 && code < 600) return { text, phase, code }
   return { text, phase, errno: errnoOf(error, text) }
@@ -249,8 +250,19 @@ function errnoOf({ code, originalCode, name }: Fields, text: string): string {
       : 'Error'
 }
 
+/** Control and direction characters, but for tab and line feed. */
+const UNSAFE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]+/
+const ALL_UNSAFE = new RegExp(UNSAFE, 'g')
+
+/** What a stranger sent, as it may be kept and shown: bounded, and with a space for what would act on a terminal. */
+function harmless(text: string): string {
+  const head = capped(text)
+  return UNSAFE.test(head) ? head.replaceAll('\r\n', '\n').replace(ALL_UNSAFE, ' ') : head
+}
+
 /** A reply's text as a Reply; what is no SMTP reply, as SES's message id, stays a text. */
-function parse(text: string, phase: Phase): Reply {
+function parse(said: string, phase: Phase): Reply {
+  const text = harmless(said)
   return /^[2-5]\d\d(?=[ -]|$)/.test(text) ? parseReply(text, phase) : { text, phase }
 }
 

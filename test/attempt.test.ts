@@ -528,6 +528,18 @@ describe.concurrent.each(MAJORS)('the pool of nodemailer $major', ({ nodemailer,
   })
 })
 
+test('a hostile reply is kept bounded, and without what would act on a terminal', async () => {
+  const nasty = `\u001b]0;owned\u0007\u0000\u202e tab\t${'slow '.repeat(20_000)}`
+  const server = await serve({ script: { on: 'rcpt', answer: `450 4.2.1 ${nasty}\nsecond` } })
+  const { nodemailer } = MAJORS[3] as (typeof MAJORS)[number]
+  const text = (await send(connect(nodemailer, server))).outcomes[0]?.reply.text ?? ''
+  expect(text.slice(0, 40)).toBe('450-4.2.1  ]0;owned  tab\tslow slow slow ')
+  expect(text.endsWith('\n450 second')).toBe(true)
+  expect(text.length).toBeLessThan(5000)
+  const own = scriptedTransport([`421 4.7.0 ${nasty}`])
+  expect((await send(openTarget(own))).outcomes[0]?.reply.text).not.toContain('\u001b')
+})
+
 describe('other transports', () => {
   test('a transport that speaks for itself is believed word for word', async () => {
     const transport = scriptedTransport([

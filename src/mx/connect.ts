@@ -76,7 +76,7 @@ export class Connector {
         const connection = await this.#next(search, [...wish.tried, ...skipped])
         if (!connection) break
         const session = await this.#introduce(search, connection)
-        if (session) return { session, lines: search.lines }
+        if (session) return { session, lines: [...search.lines, ...session.opening] }
         if (wish.signal?.aborted) break
       }
       if (skipped.length === 0 || wish.signal?.aborted) break

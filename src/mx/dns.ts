@@ -19,35 +19,74 @@ interface Server {
   readonly port: number
 }
 
+/** Questions under way at a time: a resolver drops what comes in a flood. */
+const MAX_ASKED = 64
+
 /** How often all servers are asked before it counts as a timeout. */
 const ROUNDS = 2
 
 /** A stub resolver. @throws SteadymailError `BAD_OPTION` for a server that is no address */
 export function dnsClient(clock: Clock, timeoutMs: number, servers?: readonly string[]): DnsQuery {
   const given = servers?.map((server, i) => parseServer(server, `dns.servers[${i}]`))
+  const turn = turnstile(MAX_ASKED)
   return async (name, type) => {
-    const failed = (status: DnsAnswer['status']) => ({ status, records: [], ttlMs: 0, authentic: false })
-    // the system's may change, as on a laptop
-    const targets = given ?? getServers().map((server) => parseServer(server, 'dns.servers'))
-    let last: DnsAnswer['status'] = 'TIMEOUT'
-    for (let round = 0; round < ROUNDS; round++) {
-      for (const server of targets) {
-        const id = randomInt(65_536)
-        let query: Buffer
-        try {
-          query = encodeQuery(id, name, type)
-        } catch {
-          return { ...failed('NXDOMAIN') } // no such name can exist
-        }
-        const read = (message: Buffer) => decodeAnswer(message, id, name, type)
-        let decoded = await overUdp(clock, timeoutMs, server, query, read)
-        if (decoded?.truncated) decoded = await overTcp(clock, timeoutMs, server, query, read)
-        if (!decoded) continue
-        last = decoded.answer.status
-        if (last === 'NOERROR' || last === 'NXDOMAIN') return decoded.answer
-      }
+    await turn.enter()
+    try {
+      // the system's may change, as on a laptop
+      const targets = given ?? getServers().map((server) => parseServer(server, 'dns.servers'))
+      return await ask(clock, timeoutMs, targets, name, type)
+    } finally {
+      turn.leave()
     }
-    return failed(last)
+  }
+}
+
+async function ask<T extends RecordType>(
+  clock: Clock,
+  timeoutMs: number,
+  servers: readonly Server[],
+  name: string,
+  type: T,
+): Promise<DnsAnswer<T>> {
+  const failed = (status: DnsAnswer['status']) => ({ status, records: [], ttlMs: 0, authentic: false })
+  let last: DnsAnswer['status'] = 'TIMEOUT'
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const server of servers) {
+      const id = randomInt(65_536)
+      const query = questionOf(id, name, type)
+      if (!query) return failed('NXDOMAIN') // no such name can exist
+      const read = (message: Buffer) => decodeAnswer(message, id, name, type)
+      let decoded = await overUdp(clock, timeoutMs, server, query, read)
+      if (decoded?.truncated) decoded = await overTcp(clock, timeoutMs, server, query, read)
+      if (!decoded) continue
+      last = decoded.answer.status
+      if (last === 'NOERROR' || last === 'NXDOMAIN') return decoded.answer
+    }
+  }
+  return failed(last)
+}
+
+function questionOf(id: number, name: string, type: RecordType): Buffer | undefined {
+  try {
+    return encodeQuery(id, name, type)
+  } catch (error) {
+    if (error instanceof RangeError) return undefined
+    throw error
+  }
+}
+
+function turnstile(room: number): { enter(): Promise<void> | undefined; leave(): void } {
+  let inside = 0
+  const waiting: (() => void)[] = []
+  return {
+    enter() {
+      if (inside++ < room) return undefined
+      return new Promise((resolve) => waiting.push(resolve))
+    },
+    leave() {
+      inside--
+      waiting.shift()?.()
+    },
   }
 }
 

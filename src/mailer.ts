@@ -424,7 +424,7 @@ class SteadyMailer<M> implements Mailer<M> {
       await this.#options.store.notify({ kind: 'cancel', ticket: id })
     for (const delivery of stored.deliveries) {
       if (delivery.reason === 'cancelled' && delivery.settledAt === now)
-        this.#outbox.tellFailed({ fence: 0, message: stored.message, deliveries: [] }, delivery)
+        this.#outbox.teller.failed({ fence: 0, message: stored.message, deliveries: [] }, delivery)
     }
     this.#endedIfSettled(stored)
     return ended > 0 || flying > 0

@@ -16,8 +16,7 @@
 import { setMaxListeners } from 'node:events'
 import { type AttemptResult, attempt } from './attempt.ts'
 import type { Clock, Timer } from './clock.ts'
-import { type Concluded, conclude, type Lesson } from './conclude.ts'
-import type { Decision } from './core/decide.ts'
+import { conclude, type Lesson } from './conclude.ts'
 import type { Delivery } from './core/delivery.ts'
 import { SteadymailError } from './core/error.ts'
 import {
@@ -26,7 +25,6 @@ import {
   depart,
   holdLane,
   isQuiet,
-  type LaneEvent,
   type LaneState,
   opening,
   releaseLane,
@@ -35,12 +33,14 @@ import {
 } from './core/lane.ts'
 import type { OnUncertain } from './core/message.ts'
 import { EGRESS, Egress } from './egress.ts'
-import type { EventMap, Events } from './events.ts'
+import type { Events } from './events.ts'
 import type { Grouping } from './grouping.ts'
 import { type Gated, type Lane, Lanes, type Plan } from './lanes.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Ownership } from './owner.ts'
+import { Permits } from './permits.ts'
 import type { Claim, Claimed, Settlement, Store, StoredLane, TurnResult } from './stores/store.ts'
+import { Teller } from './tell.ts'
 import type { Target } from './transporter.ts'
 
 /** Kept after a claim's attempt timeout before anybody may think it abandoned. */
@@ -84,6 +84,7 @@ export class Outbox {
   readonly lanes: Lanes
   readonly egress: Egress
   readonly owner: Ownership
+  readonly teller: Teller
   readonly flights = new Map<number, Flight>()
   readonly parts: OutboxParts
   /** The newest failure of the store, until it works again. */
@@ -99,9 +100,7 @@ export class Outbox {
   #stopped = true
   #retryMs = STORE_RETRY_MS
   #retryAt = 0
-  /** The gate's permits: asked for, and granted but not yet used. */
-  #asking = 0
-  #granted: (() => void)[] = []
+  readonly #permits: Permits | undefined
   #timer: Timer | undefined
   #timerAt = Number.POSITIVE_INFINITY
   /** What else wants the timer, and what it does then. */
@@ -119,6 +118,15 @@ export class Outbox {
     this.egress = new Egress(parts.options.egress.limits, now)
     this.lanes = new Lanes(this.egress)
     this.owner = new Ownership(parts.store, parts.ownerId, parts.clock)
+    this.teller = new Teller(parts.events, parts.store, parts.clock)
+    const { gate } = parts.options.egress
+    if (gate !== undefined) {
+      this.#permits = new Permits(
+        gate,
+        () => this.ask(),
+        (error) => this.#gateRefused(error),
+      )
+    }
   }
 
   /** Something to be run by the one timer: `at` says when next. */
@@ -240,7 +248,8 @@ export class Outbox {
         }
         if (await this.#turn()) this.#again = true
       } while (this.#again)
-      this.#askGate()
+      if (this.#mayClaim())
+        this.#permits?.ask(Math.min(this.egress.free, this.lanes.readyCount), this.lanes.highestReady)
     } finally {
       this.#turning = false
       this.#tellQuiet()
@@ -304,42 +313,17 @@ export class Outbox {
 
   #planAll(now: number, undo: Map<Gated, LaneState>): Plan[] {
     const plans: Plan[] = []
-    const gated = this.parts.options.egress.gate !== undefined
-    for (let free = this.egress.free; free > 0; free--) {
-      if (gated && this.#granted.length <= plans.length) break
+    const most = Math.min(this.egress.free, this.#permits?.granted ?? Number.POSITIVE_INFINITY)
+    while (plans.length < most) {
       const plan = this.lanes.plan(now, undo)
       if (plan === undefined) break
       plans.push(plan)
     }
-    // a permit that finds nothing to send is given back
-    if (gated) for (const giveBack of this.#granted.splice(plans.length)) giveBack()
+    this.#permits?.keep(plans.length)
     return plans
   }
 
-  /** Asks the shared gate for as many permits as there are free slots and ready lanes. */
-  #askGate(): void {
-    const { gate } = this.parts.options.egress
-    if (gate === undefined || !this.#mayClaim()) return
-    const want = Math.min(this.egress.free - this.#granted.length, this.lanes.readyCount) - this.#asking
-    for (let i = 0; i < want; i++) {
-      this.#asking++
-      const over = () => {
-        this.#asking--
-      }
-      const permit = () =>
-        new Promise<void>((giveBack) => {
-          over()
-          this.#granted.push(giveBack)
-          this.ask()
-        })
-      gate.schedule(permit, { priority: this.lanes.highestReady }).catch((error: unknown) => {
-        over()
-        this.#gateFailed(error)
-      })
-    }
-  }
-
-  #gateFailed(error: unknown): void {
+  #gateRefused(error: unknown): void {
     const now = this.parts.clock.now()
     if (this.#retryAt > now || this.#stopped) return
     this.#retryAt = now + STORE_RETRY_MS
@@ -414,7 +398,7 @@ export class Outbox {
       startedAt: now,
       cancelled: false,
       overdue: false,
-      giveBack: this.#granted.shift(),
+      giveBack: this.#permits?.take(),
     }
     this.flights.set(claim.fence, flight)
     if (plan.probe) this.parts.events.emit('probing', { lane: plan.lane.key, at: now })
@@ -554,7 +538,10 @@ export class Outbox {
     const speaksOfSender = conclusion.sender.kind === 'throttle' || conclusion.sender.kind === 'unexplained'
     if (plan.sender !== undefined || speaksOfSender) this.#learnOfSender(flight, conclusion.sender, now)
     for (const concluded of conclusion.concluded) {
-      this.#unsaved.push({ settlement: concluded.settlement, tell: () => this.#tell(claim, concluded) })
+      this.#unsaved.push({
+        settlement: concluded.settlement,
+        tell: () => this.teller.concluded(claim, concluded),
+      })
       this.#noteAgain(concluded.settlement.delivery)
     }
     this.lanes.reschedule(lane, now)
@@ -609,101 +596,7 @@ export class Outbox {
       if (refused) plan.lane.avoid = [...plan.lane.avoid.slice(-7), flight.claim.message.id]
       else if (gated === plan.lane && plan.lane.avoid.length > 0) plan.lane.avoid = []
     }
-    for (const event of events) this.#tellLane(gated, event, now)
-  }
-
-  #tellLane(gated: Gated, event: LaneEvent, at: number): void {
-    const { events } = this.parts
-    const lane = gated.key
-    switch (event.kind) {
-      case 'held': {
-        const { text } = gated.state.hold ?? {}
-        events.emit('held', { lane, at, ...omitKind(event), ...(text === undefined ? {} : { reply: text }) })
-        break
-      }
-      case 'slow-start':
-        events.emit('recovering', { lane, at })
-        break
-      case 'opened':
-        events.emit('opened', { lane, at })
-        break
-      case 'rate':
-        events.emit('adapted', {
-          lane,
-          at,
-          what: 'rate',
-          from: event.from,
-          to: event.to,
-          reason: event.reason,
-        })
-        break
-      case 'concurrency':
-        events.emit('adapted', {
-          lane,
-          at,
-          what: 'concurrency',
-          from: event.from,
-          to: event.to,
-          reason: event.reason,
-        })
-        break
-      case 'trouble': {
-        const kind =
-          gated === this.egress
-            ? event.cause === 'auth-credentials'
-              ? 'login'
-              : 'egress'
-            : lane.startsWith('@from:')
-              ? 'sender'
-              : 'lane'
-        events.emit('trouble', { kind, lane, at, ...omitKind(event) })
-        break
-      }
-      case 'poison':
-        events.emit('trouble', {
-          kind: 'poison',
-          lane,
-          at,
-          pattern: `the message ${event.ticket} is refused while others pass`,
-          advice: 'Look at the message: its content, size or headers are what the reply is about.',
-        })
-        break
-      default:
-        event satisfies never
-    }
-  }
-
-  #tell(claim: Claim, concluded: Concluded): void {
-    const { events } = this.parts
-    const { settlement, decision, outcome, verdict } = concluded
-    const { delivery } = settlement
-    if (decision.kind === 'complete' && !events.heard('accepted')) return
-    const about = aboutRecipient(claim, delivery)
-    if (!outcome.accepted && outcome.uncertain) events.emit('uncertain', { ...about, reply: outcome.reply })
-    switch (decision.kind) {
-      case 'complete':
-        events.emit('accepted', { ...about, reply: outcome.reply })
-        break
-      case 'retry':
-        if (verdict !== undefined && events.heard('deferred')) {
-          events.emit('deferred', {
-            ...about,
-            reply: outcome.reply,
-            verdict,
-            nextAttemptAt: delivery.dueAt,
-            counted: decision.countsAsAttempt,
-          })
-        }
-        break
-      case 'park':
-        events.emit('parked', { ...about, why: decision.why })
-        break
-      case 'fail':
-        this.tellFailed(claim, delivery)
-        break
-      default:
-        decision satisfies never
-    }
+    for (const event of events) this.teller.lane(gated, event, now)
   }
 
   /** Holds a lane because a person said so; a lane without mail yet is held too. */
@@ -736,30 +629,6 @@ export class Outbox {
   #lookAgain(gated: Gated, now: number): void {
     if (gated.key.startsWith('@from:')) this.lanes.rescheduleSender(gated.key.slice('@from:'.length), now)
     else if (gated !== this.egress) this.lanes.reschedule(gated as Lane, now)
-  }
-
-  /** Tells of a claim that was found open after a crash. */
-  tellUncertain(claim: Claim, delivery: Delivery, decision: Decision): void {
-    const about = aboutRecipient(claim, delivery)
-    this.parts.events.emit('uncertain', about)
-    if (decision.kind === 'park') this.parts.events.emit('parked', { ...about, why: decision.why })
-  }
-
-  /** Tells of a failure with its whole history. */
-  tellFailed(claim: Claim, delivery: Delivery): void {
-    const { events, store } = this.parts
-    if (!events.heard('failed')) return
-    const last = delivery.last
-    const tell = (history: EventMap['failed']['history']) =>
-      events.emit('failed', {
-        ...aboutRecipient(claim, delivery),
-        reason: delivery.reason ?? 'rejected',
-        ...(last === undefined ? {} : { reply: last.reply }),
-        ...(last?.verdict === undefined ? {} : { verdict: last.verdict }),
-        history,
-      })
-    const told = store.history(delivery.id).then(tell, () => tell(last === undefined ? [] : [last]))
-    this.parts.clock.working?.(told)
   }
 
   #tellWhenDurable(settle: readonly Unsaved[], result: TurnResult): void {
@@ -830,7 +699,7 @@ export class Outbox {
     if (!this.#stopped || this.#chores.length > 0)
       for (const chore of this.#chores) at = Math.min(at, chore.at())
     // the turn that has just ended could not begin it: something else has to happen first, and asks for the next turn
-    const waits = this.egress.free <= 0 || this.#asking > 0
+    const waits = this.egress.free <= 0 || (this.#permits?.asking ?? 0) > 0
     if (work <= now) at = Math.max(at, now + (waits ? LOOK_AGAIN_MS : LOOK_SOON_MS))
     if (at !== this.#timerAt || this.#timer === undefined) {
       this.#timer?.cancel()
@@ -856,26 +725,4 @@ const DUE_SOON_MS = 10_000
 
 function queueName(plan: Plan) {
   return { lane: plan.lane.key, sender: plan.queue.sender, priority: plan.queue.priority }
-}
-
-function omitKind<E extends { kind: string }>(event: E): Omit<E, 'kind'> {
-  const { kind: _, ...rest } = event
-  return rest
-}
-
-/** What an event says of its message. */
-export function aboutMessage(message: Claim['message']): EventMap['queued'] {
-  return {
-    id: message.id,
-    messageId: message.messageId,
-    recipients: message.recipients,
-    ...(message.key === undefined ? {} : { key: message.key }),
-    ...(message.meta === undefined ? {} : { meta: JSON.parse(message.meta) as unknown }),
-  }
-}
-
-function aboutRecipient(claim: Claim, delivery: Delivery) {
-  const { recipients: _, ...about } = aboutMessage(claim.message)
-  const { address, domain, lane, tries, attempts } = delivery
-  return { ...about, recipient: { address, domain, lane, tries, attempts } }
 }

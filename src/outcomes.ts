@@ -4,8 +4,8 @@
 import type { Clock, Timer } from './clock.ts'
 import { SteadymailError } from './core/error.ts'
 import type { Events, MessageStatus, Outcome, RecipientStatus } from './events.ts'
-import { aboutMessage } from './outbox.ts'
 import type { Store, Stored } from './stores/store.ts'
+import { aboutMessage } from './tell.ts'
 
 const AT_ONCE = 100
 const RETRY_MS = 1_000

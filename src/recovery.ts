@@ -138,8 +138,8 @@ export class Recovery {
       const record = crashRecord(now)
       const after = apply(delivery, decision, record, now)
       outbox.settle({ fence: claim.fence, delivery: after, record }, () => {
-        if (decision.kind === 'fail') outbox.tellFailed(claim, after)
-        else outbox.tellUncertain(claim, after, decision)
+        if (decision.kind === 'fail') outbox.teller.failed(claim, after)
+        else outbox.teller.crashed(claim, after, decision)
       })
     }
   }
@@ -224,7 +224,7 @@ export class Recovery {
           continue
         }
         const after = apply(delivery, { kind: 'fail', reason: 'expired' }, undefined, now)
-        outbox.settle({ fence: claim.fence, delivery: after }, () => outbox.tellFailed(claim, after))
+        outbox.settle({ fence: claim.fence, delivery: after }, () => outbox.teller.failed(claim, after))
       }
     }
     if (claims.length === EXPIRED_AT_ONCE) this.#sweepAt = now

@@ -15,7 +15,7 @@ function floor(file: string): number {
   if (/^(clock|transporter|freeze|render|attempt|answer|body|address|gate)\.ts$/.test(file)) return 1
   if (top === 'stores' || top === 'mx' || file === 'sqlite.ts') return 1
   if (
-    /^(outbox|recovery|lanes|egress|events|owner|conclude|outcomes|explain|report|options|grouping|gate)\.ts$/.test(
+    /^(outbox|recovery|lanes|egress|events|owner|conclude|outcomes|tell|permits|explain|report|options|grouping|gate)\.ts$/.test(
       file,
     )
   )

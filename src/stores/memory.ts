@@ -10,6 +10,7 @@ import {
   erasable,
   isDeadLetter,
   isFinal,
+  newsOf,
   noRoom,
   ownerLost,
   recipientSet,
@@ -64,6 +65,8 @@ interface Mail {
   /** Deliveries that are not final. */
   open: number
   settledAt: number | undefined
+  /** Once it has ended: whether any recipient failed. */
+  outcome: 'accepted' | 'failed' | undefined
 }
 
 interface Key {
@@ -91,8 +94,9 @@ class MemoryStore implements Store {
   readonly #claims = new Map<number, Held[]>()
   readonly #keys = new Map<string, Key>()
   #expiring = new Heap<Held>()
-  // Maps keep the order of insertion: these three are in the order of settling
-  readonly #settled = { accepted: new Set<Mail>(), failed: new Set<Mail>() }
+  /** By moment of settling. */
+  readonly #settled = { accepted: new Heap<Mail>(), failed: new Heap<Mail>() }
+  // these two keep the order of insertion, which is that of settling
   readonly #endedKeys = new Map<string, number>()
   readonly #outcomes = new Set<string>()
   readonly #dueNotices = new Map<string, Extract<Notice, { kind: 'due' }>>()
@@ -152,7 +156,14 @@ class MemoryStore implements Store {
     if (this.#mails.has(message.id))
       throw new SteadymailError('STORE_FAILED', `${message.id}: this ticket exists`)
 
-    const mail: Mail = { message, held: [], bytes, open: deliveries.length, settledAt: undefined }
+    const mail: Mail = {
+      message,
+      held: [],
+      bytes,
+      open: deliveries.length,
+      settledAt: undefined,
+      outcome: undefined,
+    }
     const ids: number[] = []
     for (const fresh of deliveries) {
       const delivery: Delivery = { ...fresh, id: ++this.#lastId }
@@ -169,7 +180,8 @@ class MemoryStore implements Store {
       ids.push(delivery.id)
       this.#deliveries.set(delivery.id, held)
       counts[delivery.state]++
-      if (delivery.state === 'waiting') this.#wait(held, owner)
+      if (delivery.state === 'waiting') this.#wait(held)
+      this.#announce(undefined, delivery, owner)
     }
     this.#mails.set(message.id, mail)
     this.#sortIn(message.id)
@@ -232,7 +244,12 @@ class MemoryStore implements Store {
   }
 
   async openClaims(): Promise<readonly Claim[]> {
-    return [...this.#claims].map(([fence, held]) => claimOf(fence, held))
+    return [...this.#claims].map(([fence, held]) =>
+      claimOf(
+        fence,
+        held.toSorted((a, b) => a.delivery.id - b.delivery.id),
+      ),
+    )
   }
 
   async claimExpired(owner: number, now: number, _until: number, limit: number): Promise<readonly Claim[]> {
@@ -243,8 +260,9 @@ class MemoryStore implements Store {
       const at = this.#expiring.next
       if (!held || at > now) break
       this.#expiring.pop()
-      if (held.expiring === at) held.expiring = undefined
-      if (held.delivery.state !== 'waiting' || held.delivery.expiresAt !== at) continue
+      if (held.expiring !== at) continue
+      held.expiring = undefined
+      if (held.delivery.state !== 'waiting') continue
       const beside = found.get(held.mail)
       if (beside) beside.push(held)
       else found.set(held.mail, [held])
@@ -344,18 +362,15 @@ class MemoryStore implements Store {
     before: { settledBefore: number; failedBefore: number; keysBefore: number },
     limit: number,
   ): Promise<number> {
-    const gone = [
-      ...this.#old(this.#settled.accepted, before.settledBefore, limit),
-      ...this.#old(this.#settled.failed, before.failedBefore, limit),
-    ].slice(0, limit)
-    for (const mail of gone) this.#forget(mail)
+    const accepted = this.#forgetOld('accepted', before.settledBefore, limit)
+    const gone = accepted + this.#forgetOld('failed', before.failedBefore, limit - accepted)
     let room = limit
     for (const [key, endedAt] of this.#endedKeys) {
       if (room-- <= 0 || endedAt >= before.keysBefore) break
       this.#endedKeys.delete(key)
       this.#keys.delete(key)
     }
-    return gone.length
+    return gone
   }
 
   async erase(
@@ -370,7 +385,7 @@ class MemoryStore implements Store {
       if (erasable(held.delivery.address) !== wanted) continue
       const { message } = held.mail
       tickets.add(message.id)
-      const key = message.key === undefined ? undefined : this.#keys.get(message.key)
+      const key = this.#holdsKey(message) ? this.#keys.get(message.key) : undefined
       if (key) key.recipients = undefined
       if (held.fence !== 0) held.erase = true
       else this.#blank(held, held.delivery, { now, owner, keepOutcomes })
@@ -403,7 +418,7 @@ class MemoryStore implements Store {
   }
 
   /** Makes a waiting delivery findable. */
-  #wait(held: Held, owner: number): void {
+  #wait(held: Held): void {
     const { delivery } = held
     // the queue it knew may have been dropped when it ran empty, or its lane have changed
     const queue = this.#queue(delivery)
@@ -416,15 +431,14 @@ class MemoryStore implements Store {
       held.expiring = delivery.expiresAt
       this.#expiring.push(delivery.expiresAt, held)
     }
-    if (this.#owner.name !== undefined && this.#owner.fence !== owner)
-      this.#noticeDue({
-        kind: 'due',
-        lane: queue.lane,
-        sender: queue.sender,
-        priority: queue.priority,
-        dueAt: delivery.dueAt,
-        count: 1,
-      })
+  }
+
+  /** Tells the owner of what somebody else made wait. */
+  #announce(before: Delivery | undefined, next: Delivery, by: number): void {
+    if (this.#owner.name === undefined || this.#owner.fence === by) return
+    const count = newsOf(before, next)
+    const { lane, sender, priority, dueAt } = next
+    if (count !== undefined) this.#noticeDue({ kind: 'due', lane, sender, priority, dueAt, count })
   }
 
   #noticeDue(notice: Extract<Notice, { kind: 'due' }>): void {
@@ -527,12 +541,15 @@ class MemoryStore implements Store {
     held.delivery = next
     this.#counts[before.state]--
     this.#counts[next.state]++
-    if (next.state === 'waiting') this.#wait(held, turn.owner)
-    else if (isFinal(next.state)) held.expiring = undefined
+    this.#announce(before, next, turn.owner)
+    if (next.state === 'waiting') this.#wait(held)
     if (this.#expiring.size > 2 * (this.#counts.waiting + this.#counts.claimed) + 1024) this.#sweepExpiring()
 
     const opened = Number(isFinal(before.state)) - Number(isFinal(next.state))
-    if (opened === 0) return false
+    if (opened === 0) {
+      if (isFinal(next.state)) this.#file(mail)
+      return false
+    }
     mail.open += opened
     if (mail.open === 0) this.#end(mail, turn)
     else if (mail.settledAt !== undefined) this.#reopen(mail)
@@ -547,47 +564,68 @@ class MemoryStore implements Store {
   }
 
   #sweepExpiring(): void {
-    this.#expiring = swept(
-      this.#expiring,
-      (at, held) => held.expiring === at && !isFinal(held.delivery.state),
-    )
+    this.#expiring = swept(this.#expiring, (at, held) => {
+      if (held.expiring !== at) return false
+      if (!isFinal(held.delivery.state)) return true
+      held.expiring = undefined
+      return false
+    })
   }
 
   #end(mail: Mail, { now, keepOutcomes }: Pick<Turn, 'now' | 'keepOutcomes'>): void {
     const { message } = mail
     mail.settledAt = now
-    if (!mail.held.some(({ delivery }) => isDeadLetter(delivery))) mail.bytes = undefined
-    const failed = mail.held.some(({ delivery }) => delivery.state === 'failed')
-    this.#settled[failed ? 'failed' : 'accepted'].add(mail)
+    this.#file(mail)
     this.#counts.openMessages--
     this.#counts.openBytes -= message.size
-    if (message.key !== undefined) this.#endedKeys.set(message.key, now)
+    if (this.#holdsKey(message)) this.#endedKeys.set(message.key, now)
     if (keepOutcomes) this.#outcomes.add(message.id)
+  }
+
+  /** Puts an ended message where purging finds it, and wipes its bytes unless it is a dead letter. */
+  #file(mail: Mail): void {
+    if (mail.settledAt === undefined) return
+    if (!mail.held.some(({ delivery }) => isDeadLetter(delivery))) mail.bytes = undefined
+    mail.outcome = mail.held.some(({ delivery }) => delivery.state === 'failed') ? 'failed' : 'accepted'
+    this.#settled[mail.outcome].push(mail.settledAt, mail)
   }
 
   #reopen(mail: Mail): void {
     const { message } = mail
     mail.settledAt = undefined
-    this.#settled.accepted.delete(mail)
-    this.#settled.failed.delete(mail)
     this.#counts.openMessages++
     this.#counts.openBytes += message.size
-    if (message.key !== undefined) this.#endedKeys.delete(message.key)
+    if (this.#holdsKey(message)) this.#endedKeys.delete(message.key)
     this.#outcomes.delete(message.id)
   }
 
-  #old(settled: Set<Mail>, before: number, limit: number): Mail[] {
-    const old: Mail[] = []
-    for (const mail of settled) {
-      if (old.length >= limit || (mail.settledAt ?? before) >= before) break
-      if (!this.#outcomes.has(mail.message.id)) old.push(mail)
+  /** A key that was purged may be another message's by now. */
+  #holdsKey(message: Message): message is Message & { readonly key: string } {
+    return message.key !== undefined && this.#keys.get(message.key)?.ticket === message.id
+  }
+
+  /** At most `limit` that settled before then; how many. */
+  #forgetOld(outcome: 'accepted' | 'failed', before: number, limit: number): number {
+    const settled = this.#settled[outcome]
+    const kept: Mail[] = []
+    let gone = 0
+    while (gone < limit && settled.next < before) {
+      const at = settled.next
+      const mail = settled.pop()
+      // it may have been opened again since
+      if (!mail || mail.settledAt !== at || mail.outcome !== outcome || !this.#mails.has(mail.message.id))
+        continue
+      if (this.#outcomes.has(mail.message.id)) kept.push(mail)
+      else {
+        this.#forget(mail)
+        gone++
+      }
     }
-    return old
+    for (const mail of kept) settled.push(mail.settledAt ?? before, mail)
+    return gone
   }
 
   #forget(mail: Mail): void {
-    this.#settled.accepted.delete(mail)
-    this.#settled.failed.delete(mail)
     for (const { delivery } of mail.held) {
       this.#deliveries.delete(delivery.id)
       this.#counts[delivery.state]--

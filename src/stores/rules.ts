@@ -46,6 +46,13 @@ export function withoutAddress(record: AttemptRecord, address: string): AttemptR
   return { ...kept, reply: { ...record.reply, text } }
 }
 
+/** By how many more wait in its queue the owner must hear of a change made by somebody else; `undefined`: nothing to hear. */
+export function newsOf(before: Delivery | undefined, next: Delivery): number | undefined {
+  if (next.state !== 'waiting') return undefined
+  if (before?.state !== 'waiting' || before.lane !== next.lane) return 1
+  return before.dueAt === next.dueAt ? undefined : 0
+}
+
 /** The `OUTBOX_FULL` error, or `undefined` where `size` more bytes still fit. */
 export function noRoom(
   room: Room | undefined,

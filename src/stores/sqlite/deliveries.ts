@@ -8,6 +8,7 @@ import {
   bytesGone,
   isDeadLetter,
   isFinal,
+  newsOf,
   noRoom,
   ownerLost,
   recipientSet,
@@ -53,6 +54,8 @@ interface Flight {
   readonly recipients: number
   readonly size: number
   readonly key: string | null
+  /** A key that was purged may be another message's by now. */
+  readonly ticket: string
   /** It has an earlier record, to be moved to the attempts. */
   readonly tried: boolean
 }
@@ -86,6 +89,7 @@ export class Deliveries {
   readonly #progress: SqliteStatement
   readonly #end: SqliteStatement
   readonly #reopen: SqliteStatement
+  readonly #judge: SqliteStatement
   readonly #hasBody: SqliteStatement
   readonly #wipe: SqliteStatement
   readonly #endKey: SqliteStatement
@@ -139,7 +143,7 @@ export class Deliveries {
        WHERE d.id = ? AND d.claim = ? AND d.state = 1 AND d.last IS NOT NULL`,
     )
     this.#flight = db.prepare(
-      `SELECT d.message, m.recipients, m.size, m.key, d.last IS NOT NULL AS tried
+      `SELECT d.message, m.recipients, m.size, m.key, m.ticket, d.last IS NOT NULL AS tried
        FROM delivery d CROSS JOIN message m ON m.id = d.message WHERE d.id = ?`,
     )
     this.#replace = db.prepare(
@@ -157,17 +161,16 @@ export class Deliveries {
     )
     this.#progress = db.prepare('SELECT open, dead, settled_at FROM message WHERE id = ?')
     this.#end = db.prepare('UPDATE message SET settled_at = ?, outcome = ? WHERE id = ?')
-    this.#reopen = db.prepare(
-      `UPDATE message SET settled_at = NULL, outcome = 0,
-         failed = EXISTS (SELECT 1 FROM delivery d
-           WHERE d.id BETWEEN message.id AND message.id + recipients - 1 AND +d.state = 4),
-         dead = EXISTS (SELECT 1 FROM delivery d
-           WHERE d.id BETWEEN message.id AND message.id + recipients - 1 AND +d.state = 4 AND d.reason <> 'cancelled')
+    this.#reopen = db.prepare('UPDATE message SET settled_at = NULL, outcome = 0 WHERE id = ?')
+    const any = (condition: string) =>
+      `EXISTS (SELECT 1 FROM delivery d WHERE d.id BETWEEN message.id AND message.id + recipients - 1 AND ${condition})`
+    this.#judge = db.prepare(
+      `UPDATE message SET failed = ${any('+d.state = 4')}, dead = ${any("+d.state = 4 AND d.reason <> 'cancelled'")}
        WHERE id = ?`,
     )
     this.#hasBody = db.prepare('SELECT 1 AS yes FROM body WHERE id = ?')
     this.#wipe = db.prepare('DELETE FROM body WHERE id = ?')
-    this.#endKey = db.prepare('UPDATE message_key SET ended_at = ? WHERE key = ?')
+    this.#endKey = db.prepare('UPDATE message_key SET ended_at = ? WHERE key = ? AND ticket = ?')
     this.#noticeDue = db.prepare(
       `INSERT INTO due_notice (lane, sender, priority, due_at, count) VALUES (?, ?, ?, ?, ?)
        ON CONFLICT DO UPDATE SET due_at = min(due_at, excluded.due_at), count = count + excluded.count`,
@@ -242,7 +245,7 @@ export class Deliveries {
         shared,
       )
       ledger[delivery.state]++
-      if (delivery.state === 'waiting') this.#announce(tx, delivery, owner)
+      if (delivery.state === 'waiting') this.#announce(tx, delivery, 1, owner)
       return id + at
     })
     ledger.last_id = id + deliveries.length - 1
@@ -307,6 +310,7 @@ export class Deliveries {
         recipients: row.recipients,
         size: row.size,
         key: row.key,
+        ticket: row.ticket,
         tried: row.last !== null,
       })
       return toDelivery(row, row.ticket, 'claimed')
@@ -407,9 +411,13 @@ export class Deliveries {
     tx.pages += 3
     ledger[before.state]--
     ledger[next.state]++
-    if (next.state === 'waiting' && before.state !== 'waiting') this.#announce(tx, next, on.owner)
+    const news = newsOf(before, next)
+    if (news !== undefined) this.#announce(tx, next, news, on.owner)
     const closed = Number(isFinal(next.state)) - Number(isFinal(before.state))
-    if (closed === 0) return false
+    if (closed === 0) {
+      if (isFinal(next.state)) this.#rejudge(message)
+      return false
+    }
     const flight = this.#flight.get(before.id) as Flight
     return this.#close(tx, flight, closed, [next], on)
   }
@@ -443,23 +451,31 @@ export class Deliveries {
       this.#end.run(on.now, outcome, flight.message)
     }
     if (dead === 0) this.#wipe.run(flight.message)
-    if (flight.key !== null) this.#endKey.run(on.now, flight.key)
+    if (flight.key !== null) this.#endKey.run(on.now, flight.key, flight.ticket)
     ledger.open_messages--
     ledger.open_bytes -= flight.size
     return true
   }
 
-  #reopened(ledger: LedgerRow, flight: Flight, hadEnded: boolean): void {
-    this.#reopen.run(flight.message)
-    if (!hadEnded) return
-    ledger.open_messages++
-    ledger.open_bytes += flight.size
-    if (flight.key !== null) this.#endKey.run(null, flight.key)
+  /** A final delivery became another: an ended message may be a dead letter no more. */
+  #rejudge(message: number): void {
+    this.#judge.run(message)
+    const { open, dead } = this.#progress.get(message) as { open: number; dead: number }
+    if (open === 0 && dead === 0) this.#wipe.run(message)
   }
 
-  #announce(tx: Transaction, due: QueueName & { readonly dueAt: number }, by: number): void {
+  #reopened(ledger: LedgerRow, flight: Flight, hadEnded: boolean): void {
+    this.#judge.run(flight.message)
+    if (!hadEnded) return
+    this.#reopen.run(flight.message)
+    ledger.open_messages++
+    ledger.open_bytes += flight.size
+    if (flight.key !== null) this.#endKey.run(null, flight.key, flight.ticket)
+  }
+
+  #announce(tx: Transaction, due: QueueName & { readonly dueAt: number }, count: number, by: number): void {
     const { owner, owner_fence } = tx.ledger
-    if (owner !== null && owner_fence !== by) this.noticeDue(tx, due, 1)
+    if (owner !== null && owner_fence !== by) this.noticeDue(tx, due, count)
   }
 
   noticeDue(tx: Transaction, due: QueueName & { readonly dueAt: number }, count: number): void {

@@ -56,7 +56,7 @@ export class Retention {
     )
     this.#flag = db.prepare('UPDATE delivery SET erase = 1 WHERE id = ?')
     this.#openKey = db.prepare(
-      'UPDATE message_key SET recipients = NULL WHERE key = (SELECT key FROM message WHERE id = ?)',
+      'UPDATE message_key SET recipients = NULL WHERE (key, ticket) = (SELECT key, ticket FROM message WHERE id = ?)',
     )
   }
 

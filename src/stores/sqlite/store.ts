@@ -229,8 +229,8 @@ class SqliteStore implements Store {
     return commits.join((tx) => {
       const stored = deliveries.add(tx, added, room, owner, space)
       if (tx.ledger.owner_fence !== owner) this.#noticedHere = true
-      // an attempt may want them before the disk has confirmed them; after a rollback nobody asks for them
-      if (stored.kind === 'added') this.#cache.put(id, added.bytes)
+      // only who delivers will want them; after a rollback nobody asks for them
+      if (stored.kind === 'added' && owner !== 0) this.#cache.put(id, added.bytes)
       return stored
     })
   }
@@ -392,8 +392,9 @@ class SqliteStore implements Store {
     owner: number,
     keepOutcomes: boolean,
   ): Promise<readonly string[]> {
-    const { retention } = this.#open
+    const { retention, upkeep } = this.#open
     const tickets = await retention.erase(address, { now, owner, keepOutcomes })
+    upkeep.truncate() // the log still had it
     for (const ticket of tickets) this.#cache.drop(ticket)
     return tickets
   }

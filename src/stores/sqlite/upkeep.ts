@@ -52,6 +52,15 @@ export class Upkeep {
     this.shrink()
   }
 
+  /** Copies everything and empties the WAL, where nobody else is using it. */
+  truncate(): void {
+    try {
+      this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+    } catch {
+      // another process reads or writes: the WAL stays, and nothing is lost by it
+    }
+  }
+
   /** Gives free pages back while there are too many. */
   shrink(): void {
     if (this.#closed || this.#vacuum || !this.#tooManyFree()) return
@@ -80,10 +89,6 @@ export class Upkeep {
   close(): void {
     this.#closed = true
     this.#vacuum?.cancel()
-    try {
-      this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
-    } catch {
-      // another process reads or writes: its WAL stays, and nothing is lost by it
-    }
+    this.truncate()
   }
 }

@@ -127,6 +127,18 @@ describe.each(MAJORS)('nodemailer $major', ({ nodemailer, major }) => {
     expect(frozen).toMatchObject({ from: 'bounce@here.test', to: ['list@one.test'] })
   })
 
+  test('defaults for headers leave a raw mail alone, other defaults do not', async () => {
+    const raw = 'Message-ID: <r@here.test>\r\nDate: x\r\n\r\ny\r\n'
+    const mail = { raw, envelope: { from: 'me@here.test', to: 'ann@one.test' } }
+    const plain = await freeze(wrap({}, { from: 'no@here.test', bcc: 'no@one.test' }), mail, LIMITS)
+    expect(plain).toMatchObject({ from: 'me@here.test', to: ['ann@one.test'], wire: {} })
+    expect(text(plain)).toBe(raw)
+    const dsn = { notify: 'failure' }
+    const unix = await freeze(wrap({}, { newline: 'unix', dsn }), mail, LIMITS)
+    expect(text(unix)).toBe(raw.replaceAll('\r', ''))
+    expect(unix.wire).toEqual({ dsn })
+  })
+
   test('compile and stream plugins run once, also those added later', async () => {
     const transporter = nodemailer.createTransport({ host: 'mail.test' })
     const target = openTarget(transporter)

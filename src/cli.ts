@@ -2,14 +2,16 @@
 // The package's bin: finds the command and prints what it returns. Each command is one file under cli/.
 
 import { type CommandResult, EXPLAIN_USAGE, explain } from './cli/explain.ts'
+import { SIMULATE_USAGE, simulate } from './cli/simulate.ts'
 
 const COMMANDS: Readonly<
   Record<string, (args: readonly string[]) => CommandResult | Promise<CommandResult>>
 > = {
   explain,
+  simulate,
 }
 
-const USAGE = `usage:\n${EXPLAIN_USAGE}`
+const USAGE = `usage:\n${EXPLAIN_USAGE}\n\n${SIMULATE_USAGE}`
 
 const [name, ...args] = process.argv.slice(2)
 const command = name !== undefined && Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined

@@ -2,7 +2,12 @@
 
 // time that moves when told, or faster
 export type { Clock, Timer } from './clock.ts'
+// a policy tried before production
+export type { LaneHold, LaneStep, SimulatedLane, Simulation } from './testing/ledger.ts'
 export { type ManualClock, manualClock } from './testing/manual-clock.ts'
+export type { ReceiverSpec } from './testing/models.ts'
+export { type PictureOptions, picture } from './testing/picture.ts'
+export type { Plan, SimulatedProvider, Traffic } from './testing/plan.ts'
 export { scaledClock } from './testing/scaled-clock.ts'
 export {
   type RecordedAttempt,
@@ -14,6 +19,7 @@ export {
   scriptedTransport,
   type TransportScript,
 } from './testing/scripted-transport.ts'
+export { simulate } from './testing/simulate.ts'
 // servers and transports that say what you want
 export {
   during,
@@ -43,6 +49,5 @@ export {
   type TestCertificateOptions,
   testCertificate,
 } from './testing/smtp-server.ts'
-
 // the suite every store passes
 export { type StoreSubject, sampleMessage, storeContract, type TestRunner } from './testing/store-contract.ts'

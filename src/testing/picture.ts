@@ -59,17 +59,17 @@ function spanOf(lanes: readonly SimulatedLane[], lengthMs: number): number {
 }
 
 function legend(): string {
-  const signs: readonly (readonly [string, string])[] = [
-    [`<rect x="0" y="-9" width="12" height="9" fill="${BARS}"/>`, 'delivered'],
-    [`<path d="M0 -4h12" stroke="${RATE}" stroke-width="2"/>`, 'rate allowed'],
-    [`<rect x="0" y="-9" width="12" height="9" fill="${HOLD}"/>`, 'held'],
-    [`<circle cx="6" cy="-4" r="3" fill="${REFUSED}"/>`, 'limit passed'],
-    [`<path d="M0 -4h12" stroke="${FAINT}" stroke-width="1.5" stroke-dasharray="3 2"/>`, 'still to deliver'],
+  const signs: readonly (readonly [number, string, string])[] = [
+    [0, `<rect x="0" y="-9" width="12" height="9" fill="${BARS}"/>`, 'delivered'],
+    [100, `<path d="M0 -4h12" stroke="${RATE}" stroke-width="2"/>`, 'rate allowed (at the top: or more)'],
+    [330, `<rect x="0" y="-9" width="12" height="9" fill="${HOLD}"/>`, 'held'],
+    [400, `<circle cx="6" cy="-4" r="3" fill="${REFUSED}"/>`, 'limit passed'],
+    [515, `<path d="M0 -4h12" stroke="${FAINT}" stroke-dasharray="3 2"/>`, 'still to deliver'],
   ]
   return signs
     .map(
-      ([sign, label], i) =>
-        `<g transform="translate(${LEFT + i * 130} 46)">${sign}<text x="18">${label}</text></g>`,
+      ([x, sign, label]) =>
+        `<g transform="translate(${LEFT + x} 46)">${sign}<text x="18">${label}</text></g>`,
     )
     .join('')
 }

@@ -4,6 +4,7 @@
 import type { Clock } from '../clock.ts'
 import { MINUTE } from '../core/units.ts'
 import { type Mailer, wrapTransport } from '../mailer.ts'
+import type { Logger } from '../report.ts'
 import { memoryStore } from '../stores/memory.ts'
 import { Ledger, type Simulation } from './ledger.ts'
 import { type ManualClock, manualClock } from './manual-clock.ts'
@@ -13,6 +14,8 @@ import { type ScriptedAnswer, scriptedTransport } from './scripted-transport.ts'
 
 /** A Thursday, as good as any. */
 const START = 1_767_225_600_000
+/** What a simulation leaves over is in its result. */
+const SILENT: Logger = { debug() {}, info() {}, warn() {}, error() {} }
 /** Steps in a result, at most. */
 const STEPS = 480
 
@@ -42,6 +45,7 @@ export async function simulate(plan: Plan): Promise<Simulation> {
     clock,
     route: plan.route ?? 'direct',
     on: ledger.listeners(),
+    logger: SILENT,
     retention: { accepted: '1h', failed: '1h', keys: '1h' },
     ...(plan.egress !== undefined && { egress: plan.egress }),
     ...(plan.ttl !== undefined && { ttl: plan.ttl }),

@@ -46,6 +46,9 @@ export interface OpenWish {
   readonly onClosed: () => void
 }
 
+/** The one certificate usage that mx-connect can check: it never sees the chain that usage 2 is about. */
+const DANE_EE = 3
+
 type Connect = (options: mxConnect.Options) => Promise<mxConnect.Connection>
 
 export class Connector {
@@ -93,7 +96,7 @@ export class Connector {
         mx: search.hosts,
         ignoreMXHosts: ignored,
         mtaSts: { enabled: wish.sts !== 'none', cache: this.#policies.cache },
-        dane: { enabled: this.#settings.dane, resolveTlsa: (name) => this.#tlsa(wish.route.domain, name) },
+        dane: { enabled: this.#settings.dane, resolveTlsa: (name) => this.#tlsa(search, name) },
         connectError: (error, _delivery, { host }) => {
           const reply = replyFrom(error, wish.route)
           search.refused(reply)
@@ -118,7 +121,8 @@ export class Connector {
       socket.destroy()
       return undefined
     }
-    const need = daneVerifier ? stricter(wish.need, 'verified') : wish.need
+    const dane = daneVerifier ? 'verified' : search.unverifiable.has(hostname) ? 'encrypted' : 'none'
+    const need = stricter(wish.need, dane)
     const { name, patience, tlsOptions, tlsAttempt } = this.#settings
     const session = new Session({
       clock: this.#clock,
@@ -224,10 +228,10 @@ export class Connector {
   }
 
   /** TLSA records, as far as DNSSEC vouches for them and for the way to them (RFC 7672 §2.2). */
-  async #tlsa(domain: string, name: string): Promise<readonly unknown[]> {
+  async #tlsa(search: Search, name: string): Promise<readonly unknown[]> {
     const host = name.replace(/^_\d+\._tcp\./, '')
     const [mx, a, aaaa] = await Promise.all([
-      this.#resolver.lookup(domain, 'MX'),
+      this.#resolver.lookup(search.wish.route.domain, 'MX'),
       this.#resolver.lookup(host, 'A'),
       this.#resolver.lookup(host, 'AAAA'),
     ])
@@ -235,7 +239,9 @@ export class Connector {
     const answer = await this.#resolver.lookup(name, 'TLSA')
     const records = recordsOf(answer, name)
     if (!answer.authentic) return []
-    return records.map(({ certUsage, selector, match, data }) => {
+    const usable = records.filter(({ certUsage }) => certUsage === DANE_EE)
+    if (usable.length === 0) search.unverifiable.add(host)
+    return usable.map(({ certUsage, selector, match, data }) => {
       return { usage: certUsage, selector, mtype: match, cert: data }
     })
   }
@@ -278,6 +284,8 @@ class Search {
   readonly wish: OpenWish
   readonly hosts: readonly MxRecord[]
   readonly lines: string[] = []
+  /** Hosts whose TLSA records are none that can be checked: TLS is a must, its certificate is not (RFC 7672 §2.2). */
+  readonly unverifiable = new Set<string>()
   #refusal: Reply | undefined
   #unresolved: Reply | undefined
   #blocked: { readonly name: string; readonly address: string } | undefined

@@ -26,14 +26,19 @@ const MAX_ASKED = 64
 const ROUNDS = 2
 
 /** A stub resolver. @throws SteadymailError `BAD_OPTION` for a server that is no address */
-export function dnsClient(clock: Clock, timeoutMs: number, servers?: readonly string[]): DnsQuery {
-  const given = servers?.map((server, i) => parseServer(server, `dns.servers[${i}]`))
+export function dnsClient(
+  clock: Clock,
+  timeoutMs: number,
+  servers?: readonly string[],
+  path = 'dns',
+): DnsQuery {
+  const given = servers?.map((server, i) => parseServer(server, `${path}.servers[${i}]`))
   const turn = turnstile(MAX_ASKED)
   return async (name, type) => {
     await turn.enter()
     try {
       // the system's may change, as on a laptop
-      const targets = given ?? getServers().map((server) => parseServer(server, 'dns.servers'))
+      const targets = given ?? getServers().map((server) => parseServer(server, `${path}.servers`))
       return await ask(clock, timeoutMs, targets, name, type)
     } finally {
       turn.leave()

@@ -2,7 +2,6 @@
 
 declare module 'mx-connect' {
   import type { Socket } from 'node:net'
-  import type { PeerCertificate } from 'node:tls'
 
   type Callback = (error: Error | null, records?: readonly unknown[]) => void
 
@@ -52,7 +51,7 @@ declare module 'mx-connect' {
     socket: Socket
     hostname: string
     host: string
-    daneVerifier?: (host: string, certificate: PeerCertificate) => Error | undefined
+    daneVerifier?: (host: string, certificate: { raw: Buffer; publicKey: string }) => Error | undefined
   }
 
   function mxConnect(options: Options): Promise<Connection>

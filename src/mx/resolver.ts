@@ -5,7 +5,7 @@
 import { isIP } from 'node:net'
 import { normalizeDomain } from '../address.ts'
 import { type Clock, systemClock } from '../clock.ts'
-import { span, whole } from '../core/check.ts'
+import { fields, span, whole } from '../core/check.ts'
 import type { Reply } from '../core/reply.ts'
 import type { Duration } from '../core/units.ts'
 import { Cache } from './cache.ts'
@@ -78,6 +78,7 @@ export function mxResolver(options: DnsOptions = {}): MxResolver {
 }
 
 export function routeResolver(options: DnsOptions, clock: Clock, path = 'dns'): RouteResolver {
+  fields(options, path, ['servers', 'query', 'timeout', 'minTtl', 'maxTtl', 'maxAnswers'])
   const { servers, maxAnswers = 10_000 } = options
   const ms = (name: 'timeout' | 'minTtl' | 'maxTtl', fallback: number) => {
     const value = options[name]
@@ -86,7 +87,7 @@ export function routeResolver(options: DnsOptions, clock: Clock, path = 'dns'): 
   const minTtl = ms('minTtl', 30_000)
   const maxTtl = ms('maxTtl', 3_600_000)
   whole(maxAnswers, `${path}.maxAnswers`)
-  const query = options.query ?? dnsClient(clock, ms('timeout', 3000), servers)
+  const query = options.query ?? dnsClient(clock, ms('timeout', 3000), servers, path)
   const answers = new Cache<DnsAnswer>(maxAnswers)
   const routes = new Cache<MxRoute | NoRoute>(maxAnswers)
   const asking = new Map<string, Promise<DnsAnswer>>()

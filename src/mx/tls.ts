@@ -3,7 +3,7 @@
 
 import type { Socket } from 'node:net'
 import { isIP } from 'node:net'
-import { type ConnectionOptions, connect, type PeerCertificate, type TLSSocket } from 'node:tls'
+import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls'
 
 import type { Lost } from './line.ts'
 
@@ -16,6 +16,12 @@ export interface TlsState {
   readonly text: string
 }
 
+/** A certificate as mx-connect's check reads it: DER, and the key as PEM, which Node's own objects do not have. */
+export interface DaneCertificate {
+  readonly raw: Buffer
+  readonly publicKey: string
+}
+
 export interface TlsSettings {
   /** What a session must reach to be used. */
   readonly need: TlsLevel
@@ -24,7 +30,7 @@ export interface TlsSettings {
   /** The user's: `ca`, `minVersion`, `ciphers`… */
   readonly options: ConnectionOptions
   /** mx-connect's check against TLSA records (RFC 7672); gives an error, or undefined for a match. */
-  readonly dane?: ((host: string, certificate: PeerCertificate) => Error | undefined) | undefined
+  readonly dane?: ((host: string, certificate: DaneCertificate) => Error | undefined) | undefined
 }
 
 const RANK: Readonly<Record<TlsLevel, number>> = { none: 0, encrypted: 1, verified: 2 }
@@ -71,7 +77,13 @@ function stateOf(socket: TLSSocket, host: string, dane: TlsSettings['dane']): Tl
   const how = `${socket.getProtocol() ?? 'TLS'} ${socket.getCipher().standardName}`
   // Node asks checkServerIdentity only where the chain is valid, which with DANE it need not be
   if (dane) {
-    const mismatch = dane(host, socket.getPeerCertificate(true))
+    const certificate = socket.getPeerX509Certificate()
+    const mismatch = certificate
+      ? dane(host, {
+          raw: certificate.raw,
+          publicKey: certificate.publicKey.export({ type: 'spki', format: 'pem' }).toString(),
+        })
+      : new Error('no certificate')
     if (mismatch) return { level: 'encrypted', text: `${how}, ${mismatch.message}` }
     return { level: 'verified', text: `${how}, certificate matches its TLSA record` }
   }

@@ -29,6 +29,7 @@ export interface DnsServer {
 }
 
 const TYPE = { A: 1, CNAME: 5, SOA: 6, PTR: 12, MX: 15, TXT: 16, AAAA: 28, TLSA: 52 } as const
+const HOST = '127.0.0.53'
 const DEFAULT_TTL = 300
 const NEGATIVE_TTL = 60
 
@@ -71,10 +72,12 @@ export async function dnsServer(zone: Readonly<Record<string, ZoneEntry>> = {}):
       socket.end(Buffer.concat([length, answer]))
     })
   })
-  await new Promise<void>((resolve) => udp.bind(0, '127.0.0.1', resolve))
-  const { port } = udp.address()
-  await new Promise<void>((resolve) => tcp.listen(port, '127.0.0.1', resolve))
-  server.address = `127.0.0.1:${port}`
+  // an address where no client has its own end: one port must be free for both
+  await new Promise<void>((resolve) => tcp.listen(0, HOST, resolve))
+  const listening = tcp.address()
+  const port = typeof listening === 'object' && listening ? listening.port : 0
+  await new Promise<void>((resolve) => udp.bind(port, HOST, resolve))
+  server.address = `${HOST}:${port}`
   return server
 }
 

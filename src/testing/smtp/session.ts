@@ -6,6 +6,7 @@ import type { Socket } from 'node:net'
 import { type SecureContext, TLSSocket } from 'node:tls'
 import type { SmtpLogLine } from './log.ts'
 import type { SmtpAnswer, SmtpEvent, SmtpPhase, SmtpScriptFunction, SmtpSession } from './script.ts'
+import { BodyReader, replyLines } from './wire.ts'
 
 /** A message that the server accepted. */
 export interface SmtpMessage {
@@ -61,7 +62,6 @@ export interface SmtpCounts {
   refused: number
 }
 
-const END = Buffer.from('\r\n.\r\n')
 const LF = 0x0a
 const ADDRESS = /^[A-Z]+ [A-Z]+:\s*<((?:"(?:[^"\\]|\\.)*"|[^">])*)>\s*(.*)$/i
 
@@ -85,10 +85,8 @@ export class Session implements SmtpSession {
   private from: string | undefined
   private params = ''
   private to: string[] = []
-  private inBody = false
-  private size = 0
-  private tail: Buffer = END.subarray(0, 2)
-  private pieces: Buffer[] = []
+  /** While a message comes in. */
+  private body: BodyReader | undefined
   /** Takes the next line instead of the command table: AUTH exchanges. */
   private nextLine: ((line: string) => void) | undefined
 
@@ -151,8 +149,8 @@ export class Session implements SmtpSession {
   private run(): void {
     while (this.input && !this.paused && !this.over) {
       const input = this.input
-      if (this.inBody) {
-        this.takeBody(input)
+      if (this.body) {
+        this.takeBody(input, this.body)
         continue
       }
       const end = input.indexOf(LF)
@@ -165,35 +163,17 @@ export class Session implements SmtpSession {
     this.flush()
   }
 
-  private takeBody(input: Buffer): void {
-    const end = this.endOfBody(input)
-    const piece = end < 0 ? input : input.subarray(0, end)
-    this.size += piece.length
-    if (this.host.record) this.pieces.push(Buffer.from(piece))
-    this.input = end >= 0 && end < input.length ? input.subarray(end) : undefined
-    if (end >= 0) {
-      this.inBody = false
-      this.takeMessage()
-      return
-    }
-    this.tail = piece.length >= 4 ? piece.subarray(-4) : Buffer.concat([this.tail, piece]).subarray(-4)
-    // a copy, or four bytes would keep the whole segment alive
-    this.tail = Buffer.from(this.tail)
-    if (this.host.script) this.step('body', '', ignore)
+  private takeBody(input: Buffer, body: BodyReader): void {
+    const { taken, ended } = body.take(input)
+    this.input = taken < input.length ? input.subarray(taken) : undefined
+    if (ended) this.takeMessage(body)
+    else if (this.host.script) this.step('body', '', ignore)
   }
 
-  /** Index after the final dot, or -1. */
-  private endOfBody(input: Buffer): number {
-    const seam = Buffer.concat([this.tail, input.subarray(0, 4)])
-    const across = seam.indexOf(END)
-    if (across >= 0 && across < this.tail.length) return across + END.length - this.tail.length
-    const inside = input.indexOf(END)
-    return inside < 0 ? -1 : inside + END.length
-  }
-
-  private takeMessage(): void {
-    const bytes = this.host.record ? unstuff(Buffer.concat(this.pieces)) : undefined
-    this.pieces = []
+  private takeMessage(body: BodyReader): void {
+    this.body = undefined
+    const { size } = body
+    const bytes = body.message()
     const { from = '', to, params } = this
     const deliver = () => {
       this.messages++
@@ -203,7 +183,7 @@ export class Session implements SmtpSession {
       if (bytes) this.host.deliver(messageOf(this, this.host.now(), { from, to, params, bytes }))
       this.note('message', `${from} -> ${to.join(', ')}`, 'dot')
     }
-    const tooLarge = this.size - 3 > this.host.maxSize
+    const tooLarge = size - 3 > this.host.maxSize
     this.step(
       'dot',
       '',
@@ -217,6 +197,7 @@ export class Session implements SmtpSession {
         this.reset()
       },
       {
+        size,
         ...(bytes && { message: bytes }),
         otherwise: (answer) => {
           if (typeof answer === 'object' && answer.deliver) deliver()
@@ -230,7 +211,6 @@ export class Session implements SmtpSession {
     this.from = undefined
     this.params = ''
     this.to = []
-    this.size = 0
   }
 
   private takeLine(line: string): void {
@@ -336,9 +316,7 @@ export class Session implements SmtpSession {
         const why = this.from === undefined ? '503 5.5.1 Need MAIL command' : '554 5.5.1 No valid recipients'
         return this.reply('data', why)
       }
-      this.inBody = true
-      this.size = 0
-      this.tail = END.subarray(0, 2)
+      this.body = new BodyReader(this.host.record)
       this.reply('data', text ?? '354 End data with <CR><LF>.<CR><LF>')
     })
   }
@@ -446,7 +424,7 @@ export class Session implements SmtpSession {
       recipients: this.to,
       params: '',
       login: undefined,
-      size: this.size,
+      size: this.body?.size ?? 0,
       message: undefined,
       open: this.host.counts.open,
       ...facts,
@@ -532,7 +510,7 @@ export class Session implements SmtpSession {
     const { counts } = this.host
     if (text.startsWith('4')) counts.deferred++
     else if (text.startsWith('5')) counts.refused++
-    const lines = text.includes('\n') ? wireReply(text) : text
+    const lines = replyLines(text)
     this.out += `${lines}\r\n`
     if (this.host.isRead) this.note('reply', lines.replaceAll('\r\n', '\n'), phase)
   }
@@ -590,13 +568,6 @@ function withDefaults({ reply, and }: Exclude<SmtpAnswer, string>): Said {
   return { reply, and: and ?? (reply?.startsWith('421') ? 'close' : 'stay') }
 }
 
-/** `'450-one\n450 two'`, and also `'450 one\ntwo'`, as reply lines. */
-function wireReply(text: string): string {
-  const code = text.slice(0, 3)
-  const lines = text.split(/\r?\n/).map((line) => (line.startsWith(code) ? line.slice(4) : line))
-  return lines.map((line, i) => `${code}${i < lines.length - 1 ? '-' : ' '}${line}`).join('\r\n')
-}
-
 function messageOf(
   session: SmtpSession,
   at: number,
@@ -610,13 +581,6 @@ function messageOf(
       return parts.bytes.toString('utf8')
     },
   }
-}
-
-/** Removes the final dot and the dots that were doubled for the way (RFC 5321 §4.5.2). */
-function unstuff(body: Buffer): Buffer {
-  const bytes = body.subarray(0, body.length - 3)
-  if (!bytes.includes('\r\n..') && !bytes.subarray(0, 2).equals(Buffer.from('..'))) return bytes
-  return Buffer.from(bytes.toString('latin1').replace(/(^|\r\n)\.\./g, '$1.'), 'latin1')
 }
 
 function mask(line: string): string {

@@ -1,14 +1,7 @@
 // What docs/testing.md shows, run: tests of one's own policy as a user would write them.
 
 import { memoryStore, type ProviderPolicy, wrapTransport } from 'steadymail'
-import {
-  manualClock,
-  rateLimit,
-  scaledClock,
-  scriptedTransport,
-  smtpServer,
-  storeContract,
-} from 'steadymail/testing'
+import { manualClock, rateLimit, scriptedTransport, smtpServer, storeContract } from 'steadymail/testing'
 import { describe, expect, it } from 'vitest'
 
 const acme = {
@@ -74,8 +67,8 @@ it('holds the lane of acme and no other, on a real socket', async () => {
   ])
 })
 
-it('drains a server that counts refused tries, in fast motion', async () => {
-  const clock = scaledClock({ factor: 20_000 }) // a second is five and a half hours
+it('gets all mail into a server that counts refused tries', async () => {
+  const clock = manualClock()
   await using server = await smtpServer({
     now: clock.now,
     script: rateLimit({ rate: '10/h', countsRetries: true, on: 'rcpt' }),
@@ -86,12 +79,12 @@ it('drains a server that counts refused tries, in fast motion', async () => {
     route: 'direct',
     clock,
   })
-  await Promise.all(
-    Array.from({ length: 15 }, (_, n) => mailer.sendWithRetry({ ...mail, to: `user${n}@acme.test` })),
-  )
-  await mailer.idle()
-  expect(new Set(server.messages.flatMap((message) => message.to)).size).toBe(15)
-  expect(server.messages).toHaveLength(15)
+  const to = Array.from({ length: 25 }, (_, n) => `user${n}@acme.test`)
+  for (const address of to) await mailer.sendWithRetry({ ...mail, to: address })
+  const busy = async () => (await mailer.lanes()).some((lane) => lane.inFlight > 0)
+  await clock.runUntil(mailer.idle(), { busy })
+
+  expect(server.messages.flatMap((message) => message.to).sort()).toEqual([...to].sort())
 })
 
 // a store of your own, in place of memoryStore

@@ -1,7 +1,7 @@
 // Mail → bytes, once: whatever nodemailer would have put on the wire, so that every retry is identical.
 // A raw mail with a plain envelope takes a short path that neither builds nor parses its body; everything
 // else is built by a sibling of the user's transporter, with its defaults, plugins and DKIM keys.
-// Not here: sending (attempt.ts). This file and attempt.ts are the only ones that know nodemailer's shapes.
+// Not here: the sibling itself (sibling.ts), envelopes (envelope.ts), sending (attempt.ts).
 
 import { domainOf } from './address.ts'
 import type { WireOptions } from './core/message.ts'

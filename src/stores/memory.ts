@@ -268,7 +268,7 @@ class MemoryStore implements Store {
       else found.set(held.mail, [held])
       room--
     }
-    return [...found.values()].map((held) => this.#take(held))
+    return [...found.values()].map((held) => this.#take(held.sort((a, b) => a.delivery.id - b.delivery.id)))
   }
 
   async notices(owner: number): Promise<readonly Notice[]> {

@@ -54,7 +54,7 @@ const become = (
       return { delivery: { ...one, state: 'waiting', dueAt: world.later(7), lane: one.domain }, said: true }
     default:
       return {
-        delivery: { ...one, state: 'waiting', dueAt: world.later(3), expiresAt: world.now + 500 },
+        delivery: { ...one, state: 'waiting', dueAt: world.later(3), expiresAt: world.now + 1e6 },
         said: false,
       }
   }
@@ -142,7 +142,7 @@ const others = fc.oneof(
     `expire ${ms}`,
     async (world) => {
       world.now += ms
-      const claims = await world.store.claimExpired(world.owner, world.now, world.now, 1 + (ms % 3))
+      const claims = await world.store.claimExpired(world.owner, world.now, world.now, 100)
       world.claims.push(...claims)
       return claims
     },

@@ -292,7 +292,12 @@ export class Deliveries {
       if (beside) beside.push(row)
       else found.set(row.message, [row])
     }
-    return [...found.values()].map((rows) => this.#take(tx, rows))
+    return [...found.values()].map((rows) =>
+      this.#take(
+        tx,
+        rows.sort((a, b) => a.id - b.id),
+      ),
+    )
   }
 
   #take(tx: Transaction, rows: readonly JoinedRow[]): Claim {

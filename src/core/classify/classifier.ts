@@ -50,6 +50,8 @@ export function createClassifier(
 ): Classifier {
   const recognise = recogniser(policies)
   const rulesOf = new Map(policies.map((policy) => [policy, compileRules(policy.rules ?? [])]))
+  const known = new Set(policies.map(({ name }) => name))
+  const ready = (policy: ProviderPolicy) => readyOf(policy, known)
   const own = user.map(ready)
   const extra = new WeakMap<readonly ProviderPolicy[], readonly Ready[]>()
 
@@ -98,12 +100,13 @@ export function createClassifier(
   }
 }
 
-function ready(policy: ProviderPolicy): Ready {
+function readyOf(policy: ProviderPolicy, known: ReadonlySet<string>): Ready {
   const mx = new NameIndex<true>()
   const domains = new NameIndex<true>()
   for (const pattern of policy.mx ?? []) mx.add(pattern, true)
   for (const pattern of policy.domains ?? []) domains.add(pattern, true)
-  const anywhere = policy.mx === undefined && policy.domains === undefined
+  // One that adds to a provider by name says with it where it applies.
+  const anywhere = policy.mx === undefined && policy.domains === undefined && !known.has(policy.name)
   return {
     policy,
     rules: compileRules(policy.rules ?? []),

@@ -29,7 +29,7 @@ const LAST_CODE = / [45]\d\d [45]\.\d{1,3}\.\d{1,3} /g
 const LEADING = /^\W{0,3}(?:[2-5]\d\d(?:[- ]|$))?\W{0,2}(?:[245]\.\d{1,3}\.\d{1,3}(?![.\d]))?[\s:.-]*/
 const TAG = /<\/?[a-z][a-z0-9]{0,9}(?: [^<>]{0,200})?\/?>/gi
 const NON_ASCII = /[^\u0000-\u007f]/
-const MARKS = /\p{M}+/gu
+const MARKS = /([a-z])\p{M}{1,4}/gu
 const IPV4 = /(?:\b|_)[\dx]{1,3}(?:\.[\dx#*]{1,3}){3}(?![\d.]*[a-z])/
 const IPV6 = /^\W*(?:ipv6:)?[0-9a-f]{1,4}(?::[0-9a-f]{0,4}){3,7}/
 const LETTERS: Readonly<Record<string, string>> = {
@@ -52,13 +52,14 @@ function unaccented(text: string): string {
   return text
     .replace(SPECIAL, (letter) => LETTERS[letter] ?? letter)
     .normalize('NFD')
-    .replace(MARKS, '')
+    .replace(MARKS, '$1')
+    .normalize('NFC')
 }
 
 const MASKABLE = /[@:.]./
 const LINK_PATH = /[^a-z0-9.-]/
 
-/** One word with addresses, links and IPs replaced by `mailaddr`, `url:host` and `ipaddr`. */
+/** One word with addresses, links and IPs replaced by `mailaddr`, `href:host` and `ipaddr`. */
 function masked(word: string): string {
   const link = word.indexOf('://')
   if (link >= 0) {
@@ -66,7 +67,7 @@ function masked(word: string): string {
     const end = rest.search(LINK_PATH)
     const last = word[word.length - 1]
     const tail = last !== undefined && '.,;)'.includes(last) ? last : ''
-    return `url:${end < 0 ? rest : rest.slice(0, end)}${tail}`
+    return `href:${end < 0 ? rest : rest.slice(0, end)}${tail}`
   }
   const at = word.indexOf('@')
   if (at > 0 && at < word.length - 1) {
@@ -90,7 +91,7 @@ export function keyOf(word: string): number {
 /** The key of texts with a letter beyond ASCII. */
 export const FOREIGN_KEY = 1
 
-const MASKED = ['ipaddr', 'mailaddr', 'url'].map(keyOf)
+const MASKED = ['ipaddr', 'mailaddr', 'href'].map(keyOf)
 
 function keysOf(folded: string, given: readonly number[]): number[] {
   const keys = new Set<number>(given)

@@ -72,8 +72,8 @@ export function recogniser(policies: readonly ProviderPolicy[]): Recognise {
     }
     const mx = context.mx === undefined ? undefined : byMx.find(context.mx)
     const texts = marked.all(facts).map((mark) => ownerOf.get(mark.rule.id))
-    // A family shares marks (Gmail and its submission host): the host then says which of them it is.
-    if (mx !== undefined && texts.includes(mx)) put(mx)
+    // The receiving host speaks for itself; a submission host repeats others', unless the marks are its own.
+    if (mx !== undefined && (mx.role !== 'submission' || texts.includes(mx))) put(mx)
     if (facts.host !== undefined) put(byMx.find(facts.host))
     for (const policy of texts) put(policy)
     put(mx)

@@ -4,7 +4,9 @@ import type { ReplyRule } from '../../policy.ts'
 import { accounts, content, policy, saysNothing, urlReputation } from './content.ts'
 import {
   concurrent,
+  dailyQuota,
   greylisting,
+  perAddress,
   perSession,
   receiving,
   recipientsInTime,
@@ -49,6 +51,8 @@ export const GENERAL_RULES: readonly ReplyRule[] = [
   ...recipientsInTime,
   ...perSession,
   ...concurrent,
+  ...perAddress,
+  ...dailyQuota,
   ...encryption,
   ...commandsFirst,
   ...names,

@@ -31,11 +31,7 @@ export const perSession = [
     'unknown',
     /\bmessage (?:timeout|expired)|\b(?:delivery|retry|queue) (?:time|timeout) (?:expired|exceeded)|\bretry timeout exceeded|\b(?:has been|too long) in the queue|\bin (?:the )?queue too long|\bmessage (?:has )?(?:exceeded|expired)[a-z ]{0,30}(?:queue|ttl|lifetime)|\bmessage could not be delivered (?:within|for) \d/,
     RFC,
-    [
-      '554 5.4.7 [internal] message timeout',
-      '550 5.4.7 Delivery expired (message too old)',
-      '550 4.4.7 QUEUE.Expired; message expired',
-    ],
+    ['554 5.4.7 [internal] message timeout'],
     { scope: 'message' },
   ),
   general(
@@ -59,7 +55,7 @@ export const perSession = [
   general(
     'recipients-per-message',
     'too-many-recipients',
-    /\b(?:too many|maximum (?:number of )?|max (?:number of )?|max\. |limit(?:ed)? (?:of |on )?(?:number of )?|exceed(?:s|ed)? (?:the )?(?:maximum )?(?:number of )?|more than \d{1,6} )(?:\w{1,12} ){0,2}(?:recipients?|rcpts?|destinataires|empfanger|destinatarios|destinatari|receivers)\b(?! (?:has|have) (?:sent|been))(?! from (?:\w{1,8} )?ip)(?!(?: \w{1,10}){0,2} (?:hour|day|hourly|daily|minute)\b)/,
+    /\b(?:too many |maximum (?:number of )?|max (?:number of )?|max\. |limit(?:ed)? (?:of |on )?(?:number of )?|exceed(?:s|ed)? (?:the )?(?:maximum )?(?:number of )?|more than \d{1,6} )(?:\w{1,12} ){0,2}(?:recipients?|rcpts?|destinataires|empfanger|destinatarios|destinatari|receivers)\b(?! (?:has|have) (?:sent|been))(?! from (?:\w{1,8} )?ip)(?!(?: \w{1,10}){0,2} (?:hour|day|hourly|daily|minute)\b)/,
     POSTFIX,
     [
       '452 4.5.3 Error: too many recipients',
@@ -93,10 +89,7 @@ export const perSession = [
     'connection-recycle',
     /\b(?:session|connection) (?:limit|quota)[a-z ]{0,24}(?:messages|mails|emails)|\bopen a new (?:session|connection)|\b(?:messages|mails?|emails?) per (?:connection|session)|\bmessage limit (?:per|for this) (?:connection|session)|\bsession (?:message )?limit (?:exceeded|reached)\b|\bbatch limit reached/,
     BOUNCES,
-    [
-      '550 Too many messages for this session, please open a new session and try again',
-      '452 4.5.3 Service unavailable, batch limit reached',
-    ],
+    ['452 4.5.3 Service unavailable, batch limit reached'],
   ),
   general(
     'session-expired',
@@ -174,7 +167,7 @@ export const receiving = [
     MANUAL,
     [
       '421 4.7.1 Messages to a@example.com deferred due to excessive volume. Try again later',
-      '450 4.2.1 <a@example.com>: Mailbox received too much email in a short period of time',
+
       '450 4.7.3 Organization queue quota exceeded.',
     ],
   ),
@@ -183,20 +176,7 @@ export const receiving = [
 const WINDOW =
   '(?:an? |per |each |this |the |one |24 |every |last |past |current |in |\\d{1,4} )*(?:hour|day|minute|24|month|daily|hourly|week)'
 
-export const sendingQuota = [
-  general(
-    'quota-account',
-    'quota-sender',
-    new RegExp(
-      `\\b(?:you|your|user|sender|account|domain|mailbox|the sending|sending|outgoing|outbound|smtp|client|mailaddr\\S{0,2})\\b[^.]{0,60}\\b(?:exceed\\w{0,3}|reached|over|hit|used(?: up)?|above|surpass\\w{0,2})\\b[^.]{0,60}\\b(?:hourly|daily|monthly|weekly|${WINDOW}|sending|send|messag\\w{1,5}|e?-?mails?|outgoing|recipients?|submission|relay)\\b[^.]{0,30}\\b(?:limits?|quotas?|allowance|allowed|maximum|cap|credits?)\\b`,
-    ),
-    HOSTERS,
-    [
-      "550 5.1.90 Your message can't be sent because you've reached your daily limit for message recipients",
-      'Domain example.com has exceeded the max emails per hour (2/2 (100%)) allowed. Message will be reattempted later',
-      "451 You've exceeded your messaging limits",
-    ],
-  ),
+export const dailyQuota = [
   general(
     'quota-daily',
     'quota-sender',
@@ -204,9 +184,35 @@ export const sendingQuota = [
     HOSTERS,
     [
       '550 5.4.5 Daily user sending limit exceeded.',
-      '550 MAX RCPT TO DAILY LIMIT',
+
       '454 Throttling failure: Daily message quota exceeded',
     ],
+  ),
+]
+
+export const perAddress = [
+  general(
+    'rate-per-address',
+    'rate-limit',
+    /\b(?:limit|limits|quota|maximum|exceeded|too many)\b[^.;]{0,60}\b(?:from|for|by|per|of) (?:your |this |the |sending |source |client ){0,2}(?:ip|ipaddr|ip address|\[ipaddr)\b/,
+    HOSTERS,
+    [
+      '421 4.7.1 Daily message limit exceeded for IP 192.0.2.1',
+      '450 4.7.1 Too many mails per hour from 192.0.2.1',
+    ],
+    { scope: 'lane' },
+  ),
+]
+
+export const sendingQuota = [
+  general(
+    'quota-account',
+    'quota-sender',
+    new RegExp(
+      `\\b(?:you|your|user|sender|account|domain|mailbox|the sending|sending|outgoing|outbound|smtp|client|mailaddr\\S{0,2})\\b(?!.{0,160}\\bsizes?\\b)[^.]{0,60}\\b(?:exceed\\w{0,3}|reached|over|hit|used(?: up)?|above|surpass\\w{0,2})\\b[^.]{0,60}\\b(?:hourly|daily|monthly|weekly|${WINDOW}|sending|send|messag\\w{1,5}|e?-?mails?|outgoing|recipients?|submission|relay)\\b[^.]{0,30}\\b(?:limits?|quotas?|allowance|allowed|maximum|cap|credits?)\\b`,
+    ),
+    HOSTERS,
+    ["451 You've exceeded your messaging limits"],
   ),
   general(
     'quota-sending',
@@ -220,16 +226,19 @@ export const sendingQuota = [
     ],
     {},
   ),
-  general(
-    'quota-discarded',
-    'quota-sender',
-    /\bmax (?:defers and failures|emails|messages) per (?:hour|day)|\bmax defers|\bmax(?:imum)?(?: number of)? (?:e-mails?|emails?|messages) per (?:hour|day)/,
-    HOSTERS,
-    'Domain example.com has exceeded the max defers and failures per hour (5/5 (100%)) allowed. Message discarded.',
-  ),
 ]
 
 export const recipientsInTime = [
+  general(
+    'quota-recipients',
+    'quota-sender',
+    /\b(?:daily|hourly|monthly) (?:\w{1,10} ){0,3}(?:limit|quota|maximum) (?:\w{1,10} ){0,3}recipients\b|\brcpt(?: to)? (?:daily|hourly)\b/,
+    HOSTERS,
+    [
+      "550 5.1.90 Your message can't be sent because you've reached your daily limit for message recipients",
+      '550 MAX RCPT TO DAILY LIMIT',
+    ],
+  ),
   general(
     'recipients-window',
     'rate-limit',

@@ -94,12 +94,11 @@ export const unknownUser = [
     BOUNCES,
     [
       '550 Requested action not taken: mailbox unavailable',
-      '553 5.1.2 The recipient address <.@example.com> is not a valid RFC-5321 address.',
+
       '550 Invalid recipient <a@example.com> (#5.1.1)',
       '501 5.1.3 Invalid address',
       '550 RESOLVER.ADR.RecipNotFound; not found',
       '554 5.7.1 <a@example.com>: Recipient address rejected: Not in recipient list',
-      '552 1 Requested mail action aborted, mailbox not found',
     ],
     {},
   ),

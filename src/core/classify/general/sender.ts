@@ -78,7 +78,7 @@ export const domainAuthentication = [
   general(
     'auth-dns',
     'dns',
-    /\b(?:temp(?:orary|error)?|transient|dns|timeout|lookup|could not|unable)\b[^.]{0,60}\b(?:spf|dkim|dmarc|domainkeys)\b(?![^.]{0,40}\bnot pass)|\b(?:spf|dkim|dmarc)\b[^.]{0,40}\b(?:temperror|temporary|temp ?fail\w{0,3}|dns (?:lookup|error|timeout|failure|problem)|lookup (?:fail|error|timeout)|timed? ?out|transient|servfail|temporarily)/,
+    /\b(?:temp(?:orary|error)?|transient|dns|timeout|lookup|could not|unable)\b[^.]{0,60}\b(?:spf|dkim|dmarc|domainkeys)\b(?![^.]{0,40}\bnot pass)|\b(?:spf|dkim|dmarc)\b[^;]{0,60}\b(?:temperror|temporary|temp ?fail\w{0,3}|dns (?:lookup|error|timeout|failure|problem)|lookup (?:fail|error|timeout)|timed? ?out|transient|servfail|temporarily)/,
     MANUAL,
     [
       '450 4.4.0 <a@example.com> Temporary DMARC DNS lookup failure',
@@ -148,9 +148,9 @@ export const names = [
   general(
     'ptr-generic',
     'reverse-dns',
-    /\b(?:generic|dynamic|residential|dial-?up|dialup|consumer|adsl|dsl|pool|dhcp)\b[a-z -]{0,30}\b(?:hostname|host name|rdns|ptr|dns|helo|ehlo|hosts?|names?|clients?|ips?|range|address(?:es)?)\b|\bdynamic ip/,
+    /\b(?:generic|dynamic|residential|dial-?up|dialup|consumer|adsl|dsl|pool|dhcp)\b[a-z -]{0,30}\b(?:hostnames?|host names?|rdns|ptr|dns|helo|ehlo|hosts?|names?|clients?|ips?|range|address(?:es)?)\b|\bdynamic ip/,
     BOUNCES,
-    '550 Sorry, we do not accept mail from hosts with dynamic IP or generic DNS PTR-records.',
+    '554 5.7.1 Mail from generic hostnames is not accepted',
   ),
   general(
     'helo-invalid',
@@ -168,7 +168,7 @@ export const names = [
     'reverse-dns',
     /\b(?:no|missing|without|invalid|valid|unresolvable|resolvable|unknown|lookup) (?:a )?(?:valid )?(?:\w{1,10} ){0,2}(?:dns (?:entry|name|record|a record)|hostname|host name|relay host name) (?:\w{1,10} ){0,2}(?:for|of|from)? ?(?:your|ipaddr|\[ipaddr|client|the client|the connecting|sending|this)|\bip name lookup failed|\bunresolvable relay host|\bcannot resolve (?:your |ptr )|\bhost(?:name)? (?:could not|cannot|can't|not) be (?:resolved|verified)|\bno dns entry|\bclient (?:host|name|ip)\b[a-z #[\]:]{0,30}\b(?:unresolv|does not resolve|not resolv)|\bfix your dns|\bcheck your dns|\bwithout a valid sender domain\b|\brequire[sd]? (?:a )?valid dns/,
     SENDMAIL,
-    ['550 5.7.1 Access denied. IP name lookup failed [192.0.2.1]', '550 Unresolvable relay host name'],
+    ['550 5.7.1 Access denied. IP name lookup failed [192.0.2.1]'],
   ),
 ]
 
@@ -255,7 +255,7 @@ export const listed = [
   general(
     'listed-url',
     'blocklist',
-    /\b(?:url|urls|uri|link|links|domain in (?:the )?(?:body|message)|website|domains? (?:contained|found|present|referenced))\b[^.]{0,80}\b(?:black-?list\w{0,3}|block-?list\w{0,3}|listed|surbl|uribl|dbl|dnsbl|spamhaus|rbl)\b|\b(?:surbl|uribl|ivmuri)\b|\bblack-?listed url/,
+    /\b(?:url|urls|uri|link|links|domain in (?:the )?(?:body|message)|website|domains? (?:contained|found|present|referenced))\b[^;]{0,80}\b(?:black-?list\w{0,3}|block-?list\w{0,3}|listed|surbl|uribl|dbl|dnsbl|spamhaus|rbl)\b|\b(?:surbl|uribl|ivmuri)\b|\bblack-?listed url/,
     FILTERS,
     [
       '550 A URL in this email (example.com) is listed on https://spamrl.com/. Please resolve and retry',
@@ -290,7 +290,7 @@ export const listed = [
     [
       '550 Your IP is blacklisted',
       '554 IP address is block listed.',
-      '550 192.0.2.4 listed at dnsbl.example.net',
+      '550 192.0.2.4 listed at bl.example.net',
       '550 Sorry, your IP steht auf einer Sperrliste',
     ],
   ),
@@ -342,7 +342,6 @@ export const addressBlocked = [
     /\b(?:ip|ips|ipaddr|ip address|adresse ip|ip-adresse|direccion ip|subnet|netblock|asn|(?:your|sending|sender|source|client|connecting|remote|originating|this|twoj) (?:host|server|mta|network|mail ?server|ip|system|machine|hostname|isp|country|serwer(?: poczty)?|mail host)|client host|(?:mail )?(?:host|server) \[?ipaddr)\b[^.;]{0,60}\b(?:block\w{0,3}|bann?(?:ed)?|reject(?:ed|ing)?|refused|denied|not (?:allowed|permitted|accepted|welcome|authori[sz]ed|trusted)|filtered|prohibited|forbidden|gesperrt|blockiert|geblockt|abgelehnt|bloquee?|bloquead[ao]|bloccat[ao]|zablokowan\w{1,2}|suspended|deferred|restricted|unwelcome|quarantined|blackholed|firewalled|delayed|penali[sz]ed|not be accepted|flagged|suspicious)\b/,
     MANUAL,
     [
-      '554 5.7.1 Access denied, banned sending IP [192.0.2.1]',
       '421 4.3.2 Your IP(192.0.2.31) is filtered and this connection will be closed.',
       '554 5.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied',
       '554 Host 192.0.2.3 blocked',
@@ -352,13 +351,12 @@ export const addressBlocked = [
   general(
     'ip-not-allowed',
     'reputation-ip',
-    /\b(?:block\w{0,3}|bann(?:ed|ing)|reject(?:ed|ing|s)?|refus(?:ed|ing|es?)|deni(?:ed|es)|deny|not accept\w{0,3}|don't accept|do not accept|no longer accept\w{0,3}|not allowed?|not permitted|cannot accept|filtered|prohibit\w{0,3}|not accepting)\b[^.;]{0,60}\b(?:your ip|your (?:host|server|mta|network|address|mail ?server|isp|country|location|hostname)|this (?:ip|host|server|network)|ipaddr|\[ipaddr|sending ip|source ip|client ip|sender ip|ip address|connecting ip|connections? from|adresse ip|ip-adresse|your site|mail from (?:your|this) (?:ip|server|host|network|mail))|\byou are not (?:allowed|permitted|authori[sz]ed|welcome) to (?:connect|send|use|talk|access)|\bnot allowed to connect|\byour access (?:\w{1,12} ){0,6}(?:has been|was|is) (?:rejected|denied|blocked)|\bconnections? (?:\w{1,10} ){0,3}(?:blocked|banned|denied|not allowed|not authori[sz]ed|not (?:be )?accepted|prohibited|rejected)\b|\bno access from|\baccess from\b[^.]{0,40}\b(?:block|denied|not)|\bip check (?:error|failed)|\b(?:sender|sending|source|client|your|connecting|remote) (?:ip|mta|server|host)(?: address)? (?:\w{1,10} ){0,3}(?:reject|block|bann|denied|refus)|\bgeograph|\bgeo-ip\b|\bgeoip|\bcountry\b|\bwe do not accept mail from (?:this|your)|\bgo away\b/,
+    /\b(?:block\w{0,3}|bann(?:ed|ing)|reject(?:ed|ing|s)?|refus(?:ed|ing|es?)|deni(?:ed|es)|deny|not accept\w{0,3}|don't accept|do not accept|no longer accept\w{0,3}|not allowed?|not permitted|cannot accept|filtered|prohibit\w{0,3}|not accepting)\b[^.;]{0,60}\b(?:your ip|your (?:host|server|mta|network|address|mail ?server|isp|country|location|hostname)|this (?:ip|host|server|network)|ipaddr|\[ipaddr|sending ip|source ip|client ip|sender ip|ip address|connecting ip|connections? from|adresse ip|ip-adresse|your site|mail from (?:your|this) (?:ip|server|host|network|mail))|\byou are not (?:allowed|permitted|authori[sz]ed|welcome) to (?:connect|use|talk|access)|\bnot allowed to connect|\byour access [a-z -]{0,60}(?:has been|was|is) (?:rejected|denied|blocked)|\bconnections? (?:\w{1,10} ){0,3}(?:blocked|banned|denied|not allowed|not authori[sz]ed|not (?:be )?accepted|prohibited|rejected)\b|\bno access from|\baccess from\b[^.]{0,40}\b(?:block|denied|not)|\bip check (?:error|failed)|\b(?:sender|sending|source|client|your|connecting|remote) (?:ip|mta|server|host)(?: address)? (?:\w{1,10} ){0,3}(?:reject|block|bann|denied|refus)|\bgeograph|\bgeo-ip\b|\bgeoip|\bcountry\b|\bwe do not accept mail from (?:this|your)|\bgo away\b/,
     MANUAL,
     [
       '554 5.7.1 You are not allowed to connect.',
-      '550 Mail from your IP 192.0.2.4 is not accepted',
+
       '550 #5.7.1 Your access to submit messages to this e-mail system has been rejected.',
-      '550 5.7.1 Connection denied',
     ],
     {},
   ),
@@ -368,7 +366,7 @@ export const senderAddress = [
   general(
     'callout-sender',
     'sender-rejected',
-    /\bsender (?:address )?(?:verif\w{0,8}|callout|call-?back)|\bverif\w{0,8} (?:\w{1,8} ){0,2}(?:of |for )?(?:the )?sender|\bcannot verify (?:the )?sender|\bunable to verify sender|\bsender verify/,
+    /\bsender (?:address )?(?:verif\w{0,8}|callout|call-?back)|\bverif(?:y|ication|ying) (?:\w{1,8} ){0,2}(?:of |for )?(?:the )?sender|\bcannot verify (?:the )?sender|\bunable to verify sender|\bsender verify/,
     EXIM,
     ['550 Sender verify failed', '451 Could not complete sender verify callout'],
   ),

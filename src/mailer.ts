@@ -184,6 +184,10 @@ class SteadyMailer<M> implements Mailer<M> {
       ownerId: newId(options.clock.now()),
       onEnded: (tickets) => this.#outcomes.ended(tickets),
     })
+    // who waits here is told by the loop; when another process takes over, only looking helps
+    this.#events.on('owner', ({ owner }) => {
+      if (!owner) this.#outcomes.poll()
+    })
     if (options.deliver) new Recovery(this.#outbox)
   }
 
@@ -527,7 +531,7 @@ class SteadyMailer<M> implements Mailer<M> {
         ? 'closed'
         : storeFailure !== undefined
           ? 'store-failing'
-          : this.#started === undefined
+          : this.#started === undefined && this.#options.deliver
             ? 'idle'
             : owner.fence === 0
               ? 'standby'

@@ -106,7 +106,8 @@ export class Outbox {
   /** What else wants the timer, and what it does then. */
   readonly #chores: { at: () => number; run: () => Promise<void> | void }[] = []
   #wanted = 0
-  readonly #quieted: (() => void)[] = []
+  #quiet: Promise<void> | undefined
+  #quieted: (() => void) | undefined
   readonly #landed: (() => void)[] = []
   /** Turns that are written, and not yet told because they are not yet durable. */
   readonly #telling = new Set<Promise<void>>()
@@ -142,15 +143,18 @@ export class Outbox {
 
   /** Resolves when nothing waits, nothing is being sent and nothing is unsaved, as far as this process knows. */
   quiet(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#quieted.push(resolve)
-      this.#tellQuiet()
+    this.#quiet ??= new Promise((resolve) => {
+      this.#quieted = resolve
     })
+    const quiet = this.#quiet // one for all who wait, however often they ask
+    this.#tellQuiet()
+    return quiet
   }
 
   #tellQuiet(): void {
     if (this.flights.size + this.#unsaved.length > 0 || this.lanes.waiting > 0) return
-    for (const resolve of this.#quieted.splice(0)) resolve()
+    this.#quieted?.()
+    this.#quiet = undefined
   }
 
   /** Calls back when nothing is being sent any more. */

@@ -122,7 +122,7 @@ it('a long queue is announced in pages, whole', async () => {
   await Promise.all(
     lanes.map((lane, at) =>
       store.add(
-        sampleMessage([`u@${lane}`], { bytes: new Uint8Array(1), delivery: { dueAt: NOW - (at % 5) } }),
+        sampleMessage([`u@${lane}`], { bytes: new Uint8Array(1), delivery: { dueAt: NOW - (at % 2) } }),
         undefined,
         owner,
       ),
@@ -135,7 +135,7 @@ it('a long queue is announced in pages, whole', async () => {
     ['b.test', 9000],
     ['c.test', 1],
   ])
-  expect(heads[1]?.dueAt).toBe(NOW - 4)
+  expect(heads[1]?.dueAt).toBe(NOW - 1)
   const all = []
   for (let after: string | undefined; ; ) {
     const page = await store.list({ limit: 4000, state: 'waiting', ...(after !== undefined && { after }) })

@@ -34,8 +34,8 @@ export interface DriverSource {
 
 /** This process. */
 export function processSource(): DriverSource {
-  // one form for both builds: CommonJS has __filename, an ES module has import.meta.url
-  const here = typeof __filename === 'string' ? __filename : import.meta.url
+  // one form for both builds: an ES module has import.meta.url, CommonJS __filename (as `node -e` has, but it says '[eval]')
+  const here: string = import.meta.url ?? __filename
   const { createRequire } = process.getBuiltinModule('node:module')
   const require = createRequire(here)
   return {

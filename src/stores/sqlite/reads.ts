@@ -4,7 +4,7 @@
 import type { Clock } from '../../clock.ts'
 import type { AttemptRecord } from '../../core/delivery.ts'
 import type { Message, Priority } from '../../core/message.ts'
-import type { Claim, Counts, ListFilter, QueueHead, Stored, StoredLane } from '../store.ts'
+import type { Claim, Counts, ListFilter, QueueHead, QueueName, Stored, StoredLane } from '../store.ts'
 import type { SqliteConnection, SqliteStatement, SqlValue } from './driver.ts'
 import {
   DELIVERY,
@@ -127,37 +127,59 @@ export class Reads {
 
   /** A walk along the index of what waits; a queue longer than a page is summed up over several. */
   async *heads(): AsyncIterable<readonly QueueHead[]> {
-    const index = 'FROM delivery d INDEXED BY delivery_waiting WHERE d.state = 0'
-    const place = '(d.lane, d.sender, d.priority, d.due_at, d.id)'
-    const border = this.#sql(
-      `SELECT d.lane, d.sender, d.priority, d.due_at, d.id ${index} AND ${place} > (?, ?, ?, ?, ?)
-       ORDER BY d.lane, d.sender, d.priority, d.due_at, d.id LIMIT 1 OFFSET ${WALK - 1}`,
-    )
-    const grouped = 'SELECT d.lane, d.sender, d.priority, min(d.due_at) AS dueAt, count(*) AS waiting'
-    const upTo = this.#sql(
-      `${grouped} ${index} AND ${place} > (?, ?, ?, ?, ?) AND ${place} <= (?, ?, ?, ?, ?)
-       GROUP BY d.lane, d.sender, d.priority`,
-    )
-    const rest = this.#sql(
-      `${grouped} ${index} AND ${place} > (?, ?, ?, ?, ?) GROUP BY d.lane, d.sender, d.priority`,
-    )
-
-    let from: SqlValue[] = ['', '', -1, 0, 0]
-    let partial: QueueHead | undefined
+    const walk = this.#walk()
+    let at: Position | undefined
+    let open: QueueHead | undefined
     for (;;) {
-      const end = border.get(...from) as Position | undefined
-      const to = end && [end.lane, end.sender, end.priority, end.due_at, end.id]
-      const page = (to ? upTo.all(...from, ...to) : rest.all(...from)) as QueueHead[]
-      const [first] = page
-      if (partial && first && sameQueue(partial, first))
-        page[0] = { ...partial, waiting: partial.waiting + first.waiting }
-      else if (partial) page.unshift(partial)
-      // the last queue may go on beyond the border
-      partial = to && page.pop()
-      if (page.length > 0) yield page.map((head) => ({ ...head }))
-      if (!to) return
-      from = to
+      const step = walk(at)
+      const page = [...(open ? [open] : []), ...step.heads].reduce<QueueHead[]>(joinQueues, [])
+      // the last queue may go on
+      open = step.end && page.pop()
+      if (page.length > 0) yield page
+      if (!step.end) return
+      at = step.end
       await this.#pause()
+    }
+  }
+
+  /**
+   * One page of the walk. Rows that are equal but for their id are gone through by id: as one range over all
+   * five columns SQLite would look at each of them again for every page (a million due at the same moment).
+   */
+  #walk(): (at: Position | undefined) => { readonly heads: QueueHead[]; readonly end: Position | undefined } {
+    const index = 'FROM delivery d INDEXED BY delivery_waiting WHERE d.state = 0'
+    const place = '(d.lane, d.sender, d.priority, d.due_at)'
+    const alike = `${index} AND d.lane = ? AND d.sender = ? AND d.priority = ? AND d.due_at = ?`
+    const group = 'GROUP BY d.lane, d.sender, d.priority'
+    const row = 'SELECT d.lane, d.sender, d.priority, d.due_at, d.id'
+    const heads = 'SELECT d.lane, d.sender, d.priority, min(d.due_at) AS dueAt, count(*) AS waiting'
+    const page = `LIMIT 1 OFFSET ${WALK - 1}`
+    const alikeEnd = this.#sql(`${row} ${alike} AND d.id > ? ORDER BY d.id ${page}`)
+    const alikeAfter = this.#sql(`${heads} ${alike} AND d.id > ? ${group}`)
+    const alikeUpTo = this.#sql(`${heads} ${alike} AND d.id <= ? ${group}`)
+    const order = 'ORDER BY d.lane, d.sender, d.priority, d.due_at, d.id'
+    const border = this.#sql(`${row} ${index} AND ${place} > (?, ?, ?, ?) ${order} ${page}`)
+    const between = this.#sql(
+      `${heads} ${index} AND ${place} > (?, ?, ?, ?) AND ${place} < (?, ?, ?, ?) ${group}`,
+    )
+    const after = this.#sql(`${heads} ${index} AND ${place} > (?, ?, ?, ?) ${group}`)
+
+    return (at) => {
+      const from: SqlValue[] = at ? [at.lane, at.sender, at.priority, at.due_at] : ['', '', -1, 0]
+      const found: QueueHead[] = []
+      if (at) {
+        const end = alikeEnd.get(...from, at.id) as Position | undefined
+        if (end) return { heads: [{ ...queueOf(end), dueAt: end.due_at, waiting: WALK }], end }
+        found.push(...(alikeAfter.all(...from, at.id) as QueueHead[]))
+      }
+      const end = border.get(...from) as Position | undefined
+      if (!end) return { heads: [...found, ...(after.all(...from) as QueueHead[])], end }
+      const to = [end.lane, end.sender, end.priority, end.due_at]
+      found.push(
+        ...(between.all(...from, ...to) as QueueHead[]),
+        ...(alikeUpTo.all(...to, end.id) as QueueHead[]),
+      )
+      return { heads: found, end }
     }
   }
 
@@ -233,6 +255,15 @@ export class Reads {
   }
 }
 
-function sameQueue(a: QueueHead, b: QueueHead): boolean {
-  return a.lane === b.lane && a.sender === b.sender && a.priority === b.priority
+function queueOf({ lane, sender, priority }: QueueName): QueueName {
+  return { lane, sender, priority }
+}
+
+/** Sums up what is of the same queue and follows each other; due are they in order. */
+function joinQueues(heads: QueueHead[], next: QueueHead): QueueHead[] {
+  const last = heads.at(-1)
+  if (last && last.lane === next.lane && last.sender === next.sender && last.priority === next.priority)
+    heads[heads.length - 1] = { ...last, waiting: last.waiting + next.waiting }
+  else heads.push({ ...queueOf(next), dueAt: next.dueAt, waiting: next.waiting })
+  return heads
 }

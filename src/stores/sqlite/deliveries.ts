@@ -26,12 +26,10 @@ import type {
   Settlement,
 } from '../store.ts'
 import type { Transaction } from './commits.ts'
-import type { SqliteConnection, SqliteStatement } from './driver.ts'
+import type { SqliteConnection } from './driver.ts'
 import {
-  DELIVERY,
   type DeliveryRow,
   type LedgerRow,
-  MESSAGE,
   type MessageRow,
   stateCode,
   toDelivery,
@@ -39,6 +37,7 @@ import {
   wireText,
 } from './rows.ts'
 import type { DiskSpace } from './space.ts'
+import { type DeliveryStatements, deliveryStatements } from './statements.ts'
 
 /** Of a turn or a verb, what changes of state need. */
 export interface Occasion {
@@ -67,114 +66,10 @@ const FLIGHTS = 10_000
 
 export class Deliveries {
   readonly #flights = new Map<number, Flight>()
-  readonly #insertMessage: SqliteStatement
-  readonly #insertBody: SqliteStatement
-  readonly #insertDelivery: SqliteStatement
-  readonly #insertKey: SqliteStatement
-  readonly #findKey: SqliteStatement
-  readonly #heads: SqliteStatement
-  readonly #headPast: SqliteStatement
-  readonly #one: SqliteStatement
-  readonly #beside: SqliteStatement
-  readonly #expired: SqliteStatement
-  readonly #claim: SqliteStatement
-  readonly #settleOne: SqliteStatement
-  readonly #archive: SqliteStatement
-  readonly #flight: SqliteStatement
-  readonly #replace: SqliteStatement
-  readonly #attempts: SqliteStatement
-  readonly #rewriteAttempt: SqliteStatement
-  readonly #endSingle: SqliteStatement
-  readonly #countDown: SqliteStatement
-  readonly #progress: SqliteStatement
-  readonly #end: SqliteStatement
-  readonly #reopen: SqliteStatement
-  readonly #judge: SqliteStatement
-  readonly #hasBody: SqliteStatement
-  readonly #wipe: SqliteStatement
-  readonly #endKey: SqliteStatement
-  readonly #noticeDue: SqliteStatement
+  readonly #sql: DeliveryStatements
 
   constructor(db: SqliteConnection) {
-    this.#insertMessage = db.prepare(
-      `INSERT INTO message (id, ticket, key, message_id, mail_from, from_domain, size, priority, created_at, expires_at,
-         recipients, on_uncertain, wire, meta, open, failed, dead, settled_at, outcome)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, NULL, 0)`,
-    )
-    this.#insertBody = db.prepare('INSERT INTO body (id, bytes) VALUES (?, ?)')
-    this.#insertDelivery = db.prepare(
-      `INSERT INTO delivery (id, message, state, claim, lane, sender, priority, due_at, expires_at, sweep_at, address,
-         domain, attempts, tries, uncounted, uncertain, crashes, created_at, settled_at, reason, shared, erase, last)
-       VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, ?, 0, NULL)`,
-    )
-    this.#insertKey = db.prepare('INSERT INTO message_key (key, ticket, recipients) VALUES (?, ?, ?)')
-    this.#findKey = db.prepare('SELECT ticket, recipients FROM message_key WHERE key = ?')
-    const queue = 'd.lane = ? AND d.sender = ? AND d.priority = ? AND d.state = 0'
-    // two, from the index alone: the one to claim, and when the next is due
-    this.#heads = db.prepare(
-      `SELECT d.id, d.due_at FROM delivery d INDEXED BY delivery_waiting WHERE ${queue}
-       ORDER BY d.due_at, d.id LIMIT 2`,
-    )
-    this.#headPast = db.prepare(
-      `SELECT d.id, d.due_at FROM delivery d INDEXED BY delivery_waiting WHERE ${queue} AND d.due_at <= ?
-         AND d.message NOT IN (SELECT id FROM message WHERE ticket IN (SELECT value FROM json_each(?)))
-       ORDER BY d.due_at, d.id LIMIT 1`,
-    )
-    const joined = `SELECT ${DELIVERY}, ${MESSAGE} FROM delivery d`
-    this.#one = db.prepare(`${joined} CROSS JOIN message m ON m.id = d.message WHERE d.id = ?`)
-    this.#beside = db.prepare(
-      `${joined} INDEXED BY delivery_beside CROSS JOIN message m ON m.id = d.message
-       WHERE d.message = ? AND d.lane = ? AND d.state = 0 AND d.shared = 1 AND d.due_at <= ? AND d.sender = ? AND d.priority = ?
-       ORDER BY d.due_at, d.id LIMIT ?`,
-    )
-    this.#expired = db.prepare(
-      `${joined} INDEXED BY delivery_sweep CROSS JOIN message m ON m.id = d.message
-       WHERE d.sweep_at <= ? AND d.state = 0 ORDER BY d.sweep_at, d.id LIMIT ?`,
-    )
-    this.#claim = db.prepare('UPDATE delivery SET state = 1, claim = ? WHERE id = ?')
-    this.#settleOne = db.prepare(
-      `UPDATE delivery SET state = ?, claim = ?, lane = ?, due_at = ?, expires_at = ?, sweep_at = ?, attempts = ?, tries = ?,
-         uncounted = ?, uncertain = ?, crashes = ?, settled_at = ?, reason = ?, last = coalesce(?, last)
-       WHERE id = ? AND claim = ? AND state = 1 AND erase = 0`,
-    )
-    this.#archive = db.prepare(
-      `INSERT INTO attempt (delivery, n, record)
-       SELECT d.id, coalesce((SELECT max(n) FROM attempt a WHERE a.delivery = d.id), 0) + 1, d.last FROM delivery d
-       WHERE d.id = ? AND d.claim = ? AND d.state = 1 AND d.last IS NOT NULL`,
-    )
-    this.#flight = db.prepare(
-      `SELECT d.message, m.recipients, m.size, m.key, m.ticket, d.last IS NOT NULL AS tried
-       FROM delivery d CROSS JOIN message m ON m.id = d.message WHERE d.id = ?`,
-    )
-    this.#replace = db.prepare(
-      `UPDATE delivery SET state = ?, claim = ?, lane = ?, due_at = ?, expires_at = ?, sweep_at = ?, address = ?, domain = ?,
-         attempts = ?, tries = ?, uncounted = ?, uncertain = ?, crashes = ?, settled_at = ?, reason = ?, last = ?, erase = 0
-       WHERE id = ?`,
-    )
-    this.#attempts = db.prepare('SELECT n, record FROM attempt WHERE delivery = ? ORDER BY n')
-    this.#rewriteAttempt = db.prepare('UPDATE attempt SET record = ? WHERE delivery = ? AND n = ?')
-    this.#endSingle = db.prepare(
-      'UPDATE message SET open = 0, failed = ?, dead = ?, settled_at = ?, outcome = ? WHERE id = ?',
-    )
-    this.#countDown = db.prepare(
-      'UPDATE message SET open = open - ?, failed = failed | ?, dead = dead | ? WHERE id = ?',
-    )
-    this.#progress = db.prepare('SELECT open, dead, settled_at FROM message WHERE id = ?')
-    this.#end = db.prepare('UPDATE message SET settled_at = ?, outcome = ? WHERE id = ?')
-    this.#reopen = db.prepare('UPDATE message SET settled_at = NULL, outcome = 0 WHERE id = ?')
-    const any = (condition: string) =>
-      `EXISTS (SELECT 1 FROM delivery d WHERE d.id BETWEEN message.id AND message.id + recipients - 1 AND ${condition})`
-    this.#judge = db.prepare(
-      `UPDATE message SET failed = ${any('+d.state = 4')}, dead = ${any("+d.state = 4 AND d.reason <> 'cancelled'")}
-       WHERE id = ?`,
-    )
-    this.#hasBody = db.prepare('SELECT 1 AS yes FROM body WHERE id = ?')
-    this.#wipe = db.prepare('DELETE FROM body WHERE id = ?')
-    this.#endKey = db.prepare('UPDATE message_key SET ended_at = ? WHERE key = ? AND ticket = ?')
-    this.#noticeDue = db.prepare(
-      `INSERT INTO due_notice (lane, sender, priority, due_at, count) VALUES (?, ?, ?, ?, ?)
-       ON CONFLICT DO UPDATE SET due_at = min(due_at, excluded.due_at), count = count + excluded.count`,
-    )
+    this.#sql = deliveryStatements(db)
   }
 
   /** What is remembered of claims may be of a transaction that was rolled back. */
@@ -188,7 +83,7 @@ export class Deliveries {
     let recipients: string | undefined
     if (message.key !== undefined) {
       recipients = createHash('sha256').update(recipientSet(added)).digest('base64url')
-      const known = this.#findKey.get(message.key) as
+      const known = this.#sql.findKey.get(message.key) as
         | { ticket: string; recipients: string | null }
         | undefined
       if (known) {
@@ -202,7 +97,7 @@ export class Deliveries {
 
     const id = ledger.last_id + 1
     const { size } = message
-    this.#insertMessage.run(
+    this.#sql.insertMessage.run(
       id,
       message.id,
       message.key ?? null,
@@ -219,12 +114,12 @@ export class Deliveries {
       message.meta ?? null,
       deliveries.length,
     )
-    this.#insertBody.run(id, bytes)
+    this.#sql.insertBody.run(id, bytes)
     if (message.key !== undefined && recipients !== undefined)
-      this.#insertKey.run(message.key, message.id, recipients)
+      this.#sql.insertKey.run(message.key, message.id, recipients)
     const shared = deliveries.length > 1 ? 1 : 0
     const ids = deliveries.map((delivery, at) => {
-      this.#insertDelivery.run(
+      this.#sql.insertDelivery.run(
         id + at,
         id,
         stateCode[delivery.state],
@@ -257,20 +152,20 @@ export class Deliveries {
 
   claim(tx: Transaction, request: ClaimRequest, now: number): Claimed {
     const { lane, sender, priority, avoid } = request
-    const [head, next] = this.#heads.all(lane, sender, priority) as { id: number; due_at: number }[]
+    const [head, next] = this.#sql.heads.all(lane, sender, priority) as { id: number; due_at: number }[]
     if (!head) return {}
     if (head.due_at > now) return { nextDueAt: head.due_at }
     const other =
       avoid && avoid.length > 0 && next
-        ? (this.#headPast.get(lane, sender, priority, now, JSON.stringify(avoid)) as
+        ? (this.#sql.headPast.get(lane, sender, priority, now, JSON.stringify(avoid)) as
             | { id: number }
             | undefined)
         : undefined
-    const first = this.#one.get(other?.id ?? head.id) as JoinedRow
+    const first = this.#sql.one.get(other?.id ?? head.id) as JoinedRow
     const rows =
       first.recipients === 1
         ? [first]
-        : (this.#beside.all(
+        : (this.#sql.beside.all(
             first.message,
             lane,
             now,
@@ -280,14 +175,14 @@ export class Deliveries {
           ) as JoinedRow[])
     const claim = this.#take(tx, rows)
     if (rows.length === 1 && first.id === head.id) return next ? { claim, nextDueAt: next.due_at } : { claim }
-    const [after] = this.#heads.all(lane, sender, priority) as { due_at: number }[]
+    const [after] = this.#sql.heads.all(lane, sender, priority) as { due_at: number }[]
     return after ? { claim, nextDueAt: after.due_at } : { claim }
   }
 
   /** Waiting deliveries past their time, message by message. */
   claimExpired(tx: Transaction, now: number, limit: number): Claim[] {
     const found = new Map<number, JoinedRow[]>()
-    for (const row of this.#expired.all(now, limit) as JoinedRow[]) {
+    for (const row of this.#sql.expired.all(now, limit) as JoinedRow[]) {
       const beside = found.get(row.message)
       if (beside) beside.push(row)
       else found.set(row.message, [row])
@@ -309,7 +204,7 @@ export class Deliveries {
     let message: Message | undefined
     const deliveries = rows.map((row) => {
       message ??= toMessage(row)
-      this.#claim.run(fence, row.id)
+      this.#sql.claim.run(fence, row.id)
       this.#flights.set(row.id, {
         message: row.message,
         recipients: row.recipients,
@@ -330,10 +225,10 @@ export class Deliveries {
     on: Occasion,
   ): 'stale' | 'ended' | 'written' {
     const { id, state } = delivery
-    const flight = this.#flights.get(id) ?? (this.#flight.get(id) as Flight | undefined)
+    const flight = this.#flights.get(id) ?? (this.#sql.flight.get(id) as Flight | undefined)
     if (!flight) return 'stale'
-    if (record && flight.tried) this.#archive.run(id, fence)
-    const { changes } = this.#settleOne.run(
+    if (record && flight.tried) this.#sql.archive.run(id, fence)
+    const { changes } = this.#sql.settleOne.run(
       stateCode[state],
       state === 'claimed' ? fence : 0,
       delivery.lane,
@@ -370,7 +265,7 @@ export class Deliveries {
     on: Occasion,
   ): 'stale' | 'ended' | 'written' {
     const { fence, delivery, record } = settlement
-    const row = this.#one.get(delivery.id) as JoinedRow | undefined
+    const row = this.#sql.one.get(delivery.id) as JoinedRow | undefined
     if (row?.state !== 1 || row.claim !== fence) return 'stale'
     const before = toDelivery(row, row.ticket)
     const last = record ?? before.last
@@ -381,8 +276,8 @@ export class Deliveries {
 
   /** Writes a delivery without its recipient, in its replies too; true when its message ended by it. */
   blank(tx: Transaction, before: Delivery, next: Delivery, message: number, on: Occasion): boolean {
-    for (const { n, record } of this.#attempts.all(before.id) as { n: number; record: string }[])
-      this.#rewriteAttempt.run(
+    for (const { n, record } of this.#sql.attempts.all(before.id) as { n: number; record: string }[])
+      this.#sql.rewriteAttempt.run(
         JSON.stringify(withoutAddress(JSON.parse(record), before.address)),
         before.id,
         n,
@@ -393,8 +288,8 @@ export class Deliveries {
   /** Replaces one delivery, whatever changes; true when its message ended by it. */
   put(tx: Transaction, before: Delivery, next: Delivery, message: number, on: Occasion): boolean {
     const { ledger } = tx
-    if (!isFinal(next.state) && this.#hasBody.get(message) === undefined) throw bytesGone(before.ticket)
-    this.#replace.run(
+    if (!isFinal(next.state) && this.#sql.hasBody.get(message) === undefined) throw bytesGone(before.ticket)
+    this.#sql.replace.run(
       stateCode[next.state],
       0,
       next.lane,
@@ -423,7 +318,7 @@ export class Deliveries {
       if (isFinal(next.state)) this.#rejudge(message)
       return false
     }
-    const flight = this.#flight.get(before.id) as Flight
+    const flight = this.#sql.flight.get(before.id) as Flight
     return this.#close(tx, flight, closed, [next], on)
   }
 
@@ -440,10 +335,10 @@ export class Deliveries {
     let dead = deliveries.some(isDeadLetter) ? 1 : 0
     const outcome = on.keepOutcomes ? 1 : 0
     if (flight.recipients === 1 && closed === 1) {
-      this.#endSingle.run(failed, dead, on.now, outcome, flight.message)
+      this.#sql.endSingle.run(failed, dead, on.now, outcome, flight.message)
     } else {
-      this.#countDown.run(closed, failed, dead, flight.message)
-      const now = this.#progress.get(flight.message) as {
+      this.#sql.countDown.run(closed, failed, dead, flight.message)
+      const now = this.#sql.progress.get(flight.message) as {
         open: number
         dead: number
         settled_at: number | null
@@ -453,10 +348,10 @@ export class Deliveries {
         return false
       }
       dead = now.dead
-      this.#end.run(on.now, outcome, flight.message)
+      this.#sql.end.run(on.now, outcome, flight.message)
     }
-    if (dead === 0) this.#wipe.run(flight.message)
-    if (flight.key !== null) this.#endKey.run(on.now, flight.key, flight.ticket)
+    if (dead === 0) this.#sql.wipe.run(flight.message)
+    if (flight.key !== null) this.#sql.endKey.run(on.now, flight.key, flight.ticket)
     ledger.open_messages--
     ledger.open_bytes -= flight.size
     return true
@@ -464,18 +359,18 @@ export class Deliveries {
 
   /** A final delivery became another: an ended message may be a dead letter no more. */
   #rejudge(message: number): void {
-    this.#judge.run(message)
-    const { open, dead } = this.#progress.get(message) as { open: number; dead: number }
-    if (open === 0 && dead === 0) this.#wipe.run(message)
+    this.#sql.judge.run(message)
+    const { open, dead } = this.#sql.progress.get(message) as { open: number; dead: number }
+    if (open === 0 && dead === 0) this.#sql.wipe.run(message)
   }
 
   #reopened(ledger: LedgerRow, flight: Flight, hadEnded: boolean): void {
-    this.#judge.run(flight.message)
+    this.#sql.judge.run(flight.message)
     if (!hadEnded) return
-    this.#reopen.run(flight.message)
+    this.#sql.reopen.run(flight.message)
     ledger.open_messages++
     ledger.open_bytes += flight.size
-    if (flight.key !== null) this.#endKey.run(null, flight.key, flight.ticket)
+    if (flight.key !== null) this.#sql.endKey.run(null, flight.key, flight.ticket)
   }
 
   #announce(tx: Transaction, due: QueueName & { readonly dueAt: number }, count: number, by: number): void {
@@ -484,7 +379,7 @@ export class Deliveries {
   }
 
   noticeDue(tx: Transaction, due: QueueName & { readonly dueAt: number }, count: number): void {
-    this.#noticeDue.run(due.lane, due.sender, due.priority, due.dueAt, count)
+    this.#sql.noticeDue.run(due.lane, due.sender, due.priority, due.dueAt, count)
     tx.pages++
   }
 }

@@ -4,6 +4,7 @@
 import PQueue from 'p-queue'
 import { addressKey, checkAddress, domainOf } from './address.ts'
 import { builtinPolicies } from './builtin.ts'
+import type { Clock } from './clock.ts'
 import { type Classifier, createClassifier } from './core/classify/classifier.ts'
 import type { Delivery } from './core/delivery.ts'
 import { SteadymailError } from './core/error.ts'
@@ -610,20 +611,23 @@ class SteadyMailer<M> implements Mailer<M> {
 
   async #close(timeoutMs: number): Promise<void> {
     const outbox = this.#outbox
-    const { store } = this.#options
+    const { store, clock } = this.#options
     const release = outbox.keepAlive()
+    const timeout = within(clock, timeoutMs)
     try {
       if (this.#opened === undefined) return
       await this.#started?.catch(() => undefined)
-      await this.#intake.onIdle()
+      // an attachment that never ends, or a handler, must not keep a process from ending
+      await Promise.race([this.#intake.onIdle(), timeout.over])
       outbox.stop()
-      await this.#land(timeoutMs)
+      await this.#land(timeout.over)
       await outbox.flush().catch(() => undefined)
       await outbox.told()
-      await this.#outcomes.close()
+      await this.#outcomes.close(timeout.over)
       if (!store.durable) await this.#sayWhatIsLost()
       await outbox.owner.giveUp().catch(() => undefined)
     } finally {
+      timeout.cancel()
       await this.#options.egress.gate?.close?.().catch(() => undefined)
       outbox.dispose()
       this.#closing.abort(new SteadymailError('CLOSED', 'the mailer was closed'))
@@ -635,25 +639,16 @@ class SteadyMailer<M> implements Mailer<M> {
   }
 
   /** Waits for attempts under way; aborts what is left when the time is up, and waits a moment for that. */
-  async #land(timeoutMs: number): Promise<void> {
+  async #land(timeout: Promise<void>): Promise<void> {
     const { clock } = this.#options
     const outbox = this.#outbox
-    const within = (ms: number) =>
-      new Promise<void>((resolve) => {
-        if (outbox.flights.size === 0) {
-          resolve()
-          return
-        }
-        const timer = clock.after(ms, resolve)
-        outbox.whenLanded(() => {
-          timer.cancel()
-          resolve()
-        })
-      })
-    await within(timeoutMs)
+    const landed = new Promise<void>((resolve) => outbox.whenLanded(resolve))
+    await Promise.race([landed, timeout])
     if (outbox.flights.size === 0) return
     outbox.abort()
-    await within(ABORT_MS)
+    const moment = within(clock, ABORT_MS)
+    await Promise.race([landed, moment.over])
+    moment.cancel()
   }
 
   async #sayWhatIsLost(): Promise<void> {
@@ -747,6 +742,16 @@ function keyConflict(key: string | undefined): SteadymailError {
   return new SteadymailError('KEY_CONFLICT', `key: '${key}' was used before for other recipients`, {
     path: 'key',
   })
+}
+
+/** A time that passes, unless it is not waited for any more. */
+function within(clock: Clock, ms: number): { readonly over: Promise<void>; cancel(): void } {
+  let pass: () => void = () => undefined
+  const over = new Promise<void>((resolve) => {
+    pass = resolve
+  })
+  const timer = clock.after(ms, pass)
+  return { over, cancel: () => timer.cancel() }
 }
 
 function throwIfAborted(signal: AbortSignal | undefined): void {

@@ -137,7 +137,6 @@ export class Outcomes {
     }
     this.#handling = true
     this.#handled = this.#handleAll()
-    this.#clock.working?.(this.#handled)
   }
 
   async #handleAll(): Promise<void> {
@@ -190,13 +189,13 @@ export class Outcomes {
     while (this.#handling) await this.#handled
   }
 
-  /** Tells what has ended, lets the handler that runs now end, and starts no other. */
-  async close(): Promise<void> {
+  /** Tells what has ended, lets the handler that runs now end unless time is up, and starts no other. */
+  async close(timeout: Promise<void>): Promise<void> {
     this.#closed = true
     this.#timer?.cancel()
     this.#poll?.cancel()
     await Promise.all(this.#telling)
-    await this.#handled
+    await Promise.race([this.#handled, timeout])
     const closed = new SteadymailError('CLOSED', 'the mailer was closed before the message ended')
     for (const waiting of this.#waiting.values()) for (const waiter of waiting) waiter.reject(closed)
     this.#waiting.clear()

@@ -1,0 +1,179 @@
+// onSettled is durable: at least once per message, again after a rejection, a crash or a restart, until it resolves.
+
+import { memoryStore, type Outcome, wrapTransport } from 'steadymail'
+import { describe, expect, it } from 'vitest'
+import { MINUTE, mail, runner, world } from './scenarios/world.ts'
+
+describe('onSettled', () => {
+  it('is called once per message that has ended, however it ended', async () => {
+    const seen: Outcome[] = []
+    const w = await world({
+      onSettled: (o) => seen.push(o),
+      smtp: { script: { on: 'rcpt', to: 'b@one.test', answer: '550 5.1.1 User unknown' } },
+    })
+    const outcomes = await w.deliver('a@one.test', 'b@one.test', ['c@one.test', 'b@one.test'])
+    await w.mailer.hold('one.test')
+    const cancelled = await w.send('d@one.test', { meta: { why: 'test' } })
+    await w.mailer.cancel(cancelled.id)
+    await w.run(w.mailer.idle())
+    const byId = (list: readonly Outcome[]) => [...list].sort((a, b) => (a.id < b.id ? -1 : 1))
+    expect(byId(seen).map((o) => o.status)).toEqual(['accepted', 'failed', 'partial', 'failed'])
+    expect(byId(seen.slice(0, 3))).toEqual(outcomes)
+    expect(seen[3]).toMatchObject({
+      id: cancelled.id,
+      meta: { why: 'test' },
+      recipients: [{ reason: 'cancelled' }],
+    })
+  })
+
+  it('that rejects is called again, later and later, until it resolves', async () => {
+    const calls: number[] = []
+    const w = await world({
+      onSettled: async () => {
+        calls.push(w.clock.now())
+        if (calls.length < 4) throw new Error('the database is away')
+      },
+    })
+    await w.deliver('a@one.test')
+    await w.pass(10 * MINUTE)
+    expect(calls.map((at, i) => at - (calls[i - 1] ?? at))).toEqual([0, 1_000, 2_000, 4_000])
+  })
+
+  it('that rejects for one message is called for the others', async () => {
+    const seen: string[] = []
+    const w = await world({
+      onSettled: ({ recipients: [r] }) => {
+        seen.push(r?.address ?? '')
+        if (r?.address === 'bad@one.test') throw new Error('no such order')
+      },
+    })
+    await w.deliver('bad@one.test', 'a@one.test', 'b@one.test')
+    await w.pass(30_000)
+    expect(seen.filter((to) => to === 'a@one.test')).toHaveLength(1)
+    expect(seen.filter((to) => to === 'b@one.test')).toHaveLength(1)
+    expect(seen.filter((to) => to === 'bad@one.test').length).toBeGreaterThan(3)
+  })
+
+  it('is called after a restart for what ended before it', async () => {
+    const store = memoryStore()
+    await store.open()
+    const w = await world({
+      store,
+      onSettled: () => {
+        throw new Error('killed here')
+      },
+    })
+    const [ended] = await w.deliver('a@one.test')
+    await w.clock.runUntil(w.mailer.close())
+    const seen: Outcome[] = []
+    const next = wrapTransport(w.server.url, { store, clock: w.clock, onSettled: (o) => seen.push(o) })
+    await next.start()
+    await runner(w.clock, next).rest()
+    expect(seen).toEqual([ended])
+    await w.clock.runUntil(next.close())
+    const third = wrapTransport(w.server.url, { store, clock: w.clock, onSettled: (o) => seen.push(o) })
+    await third.start()
+    await runner(w.clock, third).rest()
+    expect(seen).toHaveLength(1)
+    await w.clock.runUntil(third.close())
+    await store.close()
+  })
+
+  it('is awaited by close, but not for ever', async () => {
+    const ended: string[] = []
+    const slow = (name: string, ms: number) => async () => {
+      await new Promise<void>((resolve) => void w.clock.after(ms, resolve))
+      ended.push(name)
+    }
+    let handler = slow('short', 500)
+    const w = await world({ onSettled: () => handler() })
+    await (await w.send('a@one.test')).settled()
+    const began = w.clock.now()
+    await w.clock.runUntil(w.mailer.close())
+    expect(ended).toEqual(['short'])
+    expect(w.clock.now() - began).toBe(500)
+
+    handler = slow('hanging', 86_400_000)
+    const other = wrapTransport(w.server.url, {
+      store: memoryStore(),
+      clock: w.clock,
+      onSettled: () => handler(),
+    })
+    await (await other.sendWithRetry(mail('b@one.test'))).settled()
+    const since = w.clock.now()
+    await w.clock.runUntil(other.close({ timeout: '10s' }))
+    expect(w.clock.now() - since).toBe(10_000)
+  })
+})
+
+describe('live events', () => {
+  it('carry id, key, Message-ID, meta and the recipient as given', async () => {
+    const w = await world({
+      smtp: { script: { on: 'rcpt', times: 1, answer: '450 4.2.1 Receiving mail too quickly' } },
+    })
+    const heard: Record<string, unknown>[] = []
+    for (const name of ['queued', 'deferred', 'accepted'] as const)
+      w.mailer.on(name, (e) => heard.push({ name, ...e }))
+    const ticket = await w.mailer.sendWithRetry(
+      { ...mail('"A. User" <A.User@Münich.test>') },
+      { key: 'order-1', meta: { order: 1 } },
+    )
+    await w.run(ticket.settled())
+    const about = { id: ticket.id, key: 'order-1', messageId: ticket.messageId, meta: { order: 1 } }
+    expect(heard.map((e) => e.name)).toEqual(['queued', 'deferred', 'accepted'])
+    for (const event of heard) expect(event).toMatchObject(about)
+    expect(heard[1]?.recipient).toMatchObject({ address: 'A.User@xn--mnich-kva.test', tries: 1, attempts: 1 })
+    expect(heard[2]).toMatchObject({
+      reply: { code: 250, text: expect.stringMatching(/^250 2.0.0 Ok: queued as/) },
+    })
+  })
+
+  it('that throw or reject stop neither delivery nor the other listeners', async () => {
+    const warnings: string[] = []
+    const logger = {
+      debug: () => undefined,
+      info: () => undefined,
+      warn: () => undefined,
+      error: (fields: object, message?: string) =>
+        warnings.push(`${message}: ${String((fields as { err: Error }).err)}`),
+    }
+    const w = await world({ logger })
+    w.mailer.on('accepted', () => {
+      throw new Error('listener broke')
+    })
+    w.mailer.on('accepted', () => Promise.reject(new Error('listener rejected')))
+    let heard = 0
+    w.mailer.on('accepted', () => heard++)
+    await w.deliver('a@one.test', 'b@one.test')
+    await w.rest()
+    expect(heard).toBe(2)
+    expect(warnings.sort()).toEqual([
+      'a listener failed: Error: listener broke',
+      'a listener failed: Error: listener broke',
+      'a listener failed: Error: listener rejected',
+      'a listener failed: Error: listener rejected',
+    ])
+  })
+
+  it('stop when their undo is called', async () => {
+    const w = await world()
+    let heard = 0
+    const off = w.mailer.on('accepted', () => heard++)
+    await w.deliver('a@one.test')
+    off()
+    await w.deliver('b@one.test')
+    expect(heard).toBe(1)
+  })
+
+  it('settled comes once per message, after its recipients', async () => {
+    const w = await world()
+    const order: string[] = []
+    w.mailer.on('accepted', (e) => order.push(e.recipient.address))
+    w.mailer.on('settled', (o) => order.push(o.status))
+    await w.deliver(['a@one.test', 'b@two.test'])
+    await w.rest()
+    expect(order.at(-1)).toBe('accepted')
+    expect(order.slice(0, 2).sort()).toEqual(['a@one.test', 'b@two.test'])
+    expect(order).toHaveLength(3)
+  })
+})

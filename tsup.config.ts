@@ -5,7 +5,6 @@ const shared = {
   target: 'node20',
   removeNodeProtocol: false, // node:sqlite exists only with its prefix
   noExternal: ['p-queue', 'ms'], // p-queue is ESM only: bundled so that CommonJS users can load it
-  sourcemap: true,
 }
 
 export default defineConfig([

@@ -81,6 +81,7 @@ export function holdBy(
     until: now + length,
     by: 'reply',
     level,
+    ...(reaction.rateFactor < 1 && { aboutRate: true }),
     cause: verdict.cause,
     rule: verdict.rule,
     ...(verdict.provider !== undefined && { provider: verdict.provider }),

@@ -3,7 +3,7 @@
 // Not here: when it stands still (lane-hold.ts).
 
 import { tokensAt } from './bucket.ts'
-import type { LaneState } from './lane-state.ts'
+import { type LaneState, MANY } from './lane-state.ts'
 import type { LaneLimits } from './limits.ts'
 
 const MINUTE_MS = 60_000
@@ -19,8 +19,8 @@ const ENOUGH = 5
 
 /** A flow refused sooner than this was refused for its first burst: what its rate may be is a guess. */
 const STEADY_MS = 60_000
-/** Accepted recipients that make a refused probe worth reckoning with. */
-const MANY = 20
+/** What was accepted in the time of a whole standstill and what was refused differ so much that neither is the rate. */
+const FAR_APART = 8
 
 /** Share of the refused rate up to which growth is quick, and from which on it is bold again. */
 const NEAR = 0.9
@@ -157,13 +157,16 @@ function sustained(state: LaneState, now: number): number {
 }
 
 /**
- * A probe passed after others were refused: what the receiver takes lies between what it refused in the time up
- * to the last refusal and what it accepted in the time up to now. The middle of the two is the rate to be wary of.
+ * A probe passed, after others were refused or after very long: what the receiver takes lies between what it refused
+ * and what it accepted in the time up to now. The middle of the two is the rate to be wary of.
  */
 export function bracketRate(state: LaneState, now: number): LaneState {
   if (state.rate === undefined || state.refusedRate === undefined || state.flowCount < MANY) return state
-  if (state.refusedRateAt <= (state.episode?.stoodAt ?? Infinity)) return state
-  const middle = Math.sqrt(state.refusedRate * Math.min(state.refusedRate, sustained(state, now)))
+  if (!state.hold?.aboutRate) return state
+  const lowest = Math.min(state.refusedRate, sustained(state, now))
+  const isBounded = state.refusedRateAt > (state.episode?.stoodAt ?? Infinity)
+  if (!isBounded && lowest * FAR_APART > state.refusedRate) return state
+  const middle = Math.sqrt(state.refusedRate * lowest)
   return {
     ...state,
     rate: Math.min(state.rate, NEAR * middle),

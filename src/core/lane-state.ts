@@ -17,6 +17,8 @@ export interface Hold {
   readonly by: string
   /** 1 for the first, growing while it is refused again. */
   readonly level: number
+  /** Its cause speaks of the rate. */
+  readonly aboutRate?: boolean
   readonly reason?: string
   readonly cause?: Cause
   readonly rule?: string
@@ -98,7 +100,10 @@ export interface LaneState {
   readonly stretchBefore: number
 }
 
+const HOUR_MS = 3_600_000
 const DAY_MS = 86_400_000
+/** Accepted recipients that make a flow worth reckoning with. */
+export const MANY = 20
 
 /** A lane that has said and heard nothing yet: a full bucket. */
 export function openLane(limits: LaneLimits, now: number): LaneState {
@@ -142,16 +147,17 @@ export function decayMs(state: LaneState): number {
   return Math.max(60_000, state.lastHoldMs / 16)
 }
 
-/** Refusals in a row that still count: fewer with each stretch of good time. */
+/** Refusals in a row that still count: fewer with each stretch of good time, half at most after much accepted mail. */
 export function levelAt(state: LaneState, now: number): number {
   if (state.level === 0 || state.phase === 'held') return state.level
-  return Math.max(0, state.level - Math.floor(Math.max(0, now - state.flowAt) / decayMs(state)))
+  const level = state.flowCount < MANY ? state.level : Math.floor(state.level / 2)
+  return Math.max(0, level - Math.floor(Math.max(0, now - state.flowAt) / decayMs(state)))
 }
 
 /** Whether the stretch of holds is over: an hour, or four times the last hold, without another. */
 export function episodeOver(state: LaneState, now: number): boolean {
   if (state.episode === undefined) return true
-  return state.phase !== 'held' && now - state.flowAt > Math.max(3_600_000, 4 * state.lastHoldMs)
+  return state.phase !== 'held' && now - state.flowAt > Math.max(HOUR_MS, 4 * state.lastHoldMs)
 }
 
 /**
@@ -201,7 +207,7 @@ function clampHold(hold: Hold, now: number): Hold {
     : { ...hold, until, since: Math.min(hold.since, now) }
 }
 
-/** Whether forgetting the lane would change nothing: full bucket, empty windows, nothing adapted or suspected. */
+/** Whether forgetting the lane would change nothing: full bucket, empty windows, nothing adapted or suspected, nothing accepted for an hour. */
 export function isQuiet(state: LaneState, limits: LaneLimits, now: number): boolean {
   const rate = limits.rate ? limits.rate.count / limits.rate.perMs : Infinity
   return (
@@ -211,6 +217,7 @@ export function isQuiet(state: LaneState, limits: LaneLimits, now: number): bool
     state.warmup === undefined &&
     (state.suspects.length === 0 || now - state.deafUntil > DAY_MS) &&
     state.strange === 0 &&
+    (state.flowCount === 0 || now - state.stretchAt > HOUR_MS) &&
     (state.refusedRate === undefined || now - state.refusedRateAt > DAY_MS) &&
     (state.refusedSlots === undefined || now - state.refusedSlotsAt > DAY_MS) &&
     levelAt(state, now) === 0 &&

@@ -83,15 +83,16 @@ class LaneCount {
   /** Totals up to the last step. */
   stepped = { delivered: 0, attempts: 0, violations: 0 }
 
-  step(at: number, status: LaneStatus): void {
+  step(at: number, status: LaneStatus | undefined): void {
     const { delivered, attempts, violations, stepped } = this
+    const rate = status === undefined ? this.steps.at(-1)?.rate : status.rate && status.rate * 60
     this.steps.push({
       at,
       delivered: delivered - stepped.delivered,
       attempts: attempts - stepped.attempts,
       violations: violations - stepped.violations,
-      ...(status.rate !== undefined && { rate: status.rate * 60 }),
-      waiting: status.waiting,
+      ...(rate !== undefined && { rate }),
+      waiting: status?.waiting ?? 0,
     })
     this.stepped = { delivered, attempts, violations }
   }
@@ -154,8 +155,10 @@ export class Ledger {
     if (answers.some((answer) => answer?.violation)) count.violations += 1
   }
 
+  /** Lanes that are as good as new are not listed: they go on as they were, with nothing waiting. */
   step(now: number, lanes: readonly LaneStatus[]): void {
-    for (const status of lanes) this.#lanes.get(status.lane)?.step(now - this.#start, status)
+    const listed = new Map(lanes.map((status) => [status.lane, status]))
+    for (const [lane, count] of this.#lanes) count.step(now - this.#start, listed.get(lane))
   }
 
   fail(error: unknown): void {

@@ -243,6 +243,14 @@ describe('a lane that adapts', () => {
     expect(lane.heard('rate')).toHaveLength(1)
   })
 
+  it('is not held for hours when it is refused after much accepted mail', () => {
+    const lane = new Driven(perMinute(600))
+    for (let i = 0; i < 6; i += 1) lane.send(slowDown())
+    for (let i = 0; i < 60; i += 1) lane.send(OK)
+    lane.send(slowDown())
+    expect(lane.view().level).toBeLessThanOrEqual(4)
+  })
+
   it('learns from an hour of refused probes that the receiver counts by the hour', () => {
     const lane = new Driven(perMinute(600, { burst: 50 }))
     for (let i = 0; i < 500; i += 1) lane.send(OK)
@@ -406,7 +414,8 @@ describe('a lane that was put away', () => {
     expect(isQuiet(lane.state, limits, 0)).toBe(true)
     lane.send(OK)
     expect(isQuiet(lane.state, limits, lane.now)).toBe(false)
-    expect(isQuiet(lane.state, limits, lane.now + MINUTE)).toBe(true)
+    expect(isQuiet(lane.state, limits, lane.now + MINUTE)).toBe(false)
+    expect(isQuiet(lane.state, limits, lane.now + 2 * HOUR)).toBe(true)
     lane.send(slowDown())
     expect(isQuiet(lane.state, limits, lane.now + DAY)).toBe(false)
   })

@@ -52,6 +52,15 @@ describe('a simulation of the real engine', () => {
     expect(lane.troubles).toContainEqual(expect.stringMatching(/^held 3 times within .* for rate-limit/))
   })
 
+  it('remembers what it sent when the limit is met by a trickle, not by a backlog', async () => {
+    const lane = await only({
+      providers: [receiving({ kind: 'counts-retries', limit: '300/h' })],
+      traffic: [{ to: 'receiver.example', messages: 1_500, over: '1h' }],
+    })
+    expect(lane.delivered).toBe(1_500)
+    expect(lane.drainMs).toBeLessThan(1.6 * 5 * HOUR)
+  })
+
   it('keeps to the connections a receiver allows after it was told so', async () => {
     const lane = await only({
       providers: [receiving({ kind: 'max-connections', limit: 2 })],

@@ -190,7 +190,7 @@ const rules: readonly ReplyRule[] = [
   ndr(
     'exo-restricted-group',
     'policy-other',
-    /RESOLVER\.RST\.|not in (?:the )?allowed-senders|sender (?:was )?not authenticated/i,
+    /RESOLVER\.RST\.(?!RecipSize|SendSize)|not in (?:the )?allowed-senders|sender (?:was )?not authenticated/i,
     '550 5.7.133 RESOLVER.RST.SenderNotAuthenticatedForGroup; authentication required; Delivery restriction check failed',
     { scope: 'recipient' },
   ),

@@ -200,7 +200,7 @@ export const otherSubmission: readonly ProviderPolicy[] = [
       smtp2goRule(
         'smtp2go-limit',
         'quota-sender',
-        /(?:hourly|monthly|daily)(?: \w+)? limit|quota/i,
+        /(?:hourly|monthly|daily)(?: \w{1,12})? limit|quota/i,
         '550 You have exceeded your monthly quota',
         { persistence: 'transient' },
       ),

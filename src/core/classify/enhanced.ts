@@ -72,8 +72,18 @@ const CODES: readonly (readonly [detail: string, cause: Cause, only?: '4xx' | '5
   ['7.30', 'tls-required'],
 ]
 
-/** One rule per code that means something by itself. */
-export const ENHANCED_RULES: readonly ReplyRule[] = CODES.map(([detail, cause, only]) => {
+/** x.1.0 is about whichever address the command gave. */
+const ADDRESS: readonly ReplyRule[] = (['rcpt', 'mail'] as const).map((phase) => ({
+  id: `enhanced-1-0-${phase}`,
+  enhanced: '*.1.0',
+  phase,
+  cause: phase === 'rcpt' ? 'recipient-unknown' : 'sender-rejected',
+  source: RFC,
+  date: '2026-11-20',
+  samples: ['550 5.1.0 hm'],
+}))
+
+const BY_CODE: readonly ReplyRule[] = CODES.map(([detail, cause, only]) => {
   const first = only === '4xx' ? 4 : 5
   return {
     id: `enhanced-${detail.replace('.', '-')}`,
@@ -85,3 +95,6 @@ export const ENHANCED_RULES: readonly ReplyRule[] = CODES.map(([detail, cause, o
     samples: [`${first === 4 ? 451 : 550} ${first}.${detail} hm`],
   }
 })
+
+/** Rules for the codes that mean something by themselves. */
+export const ENHANCED_RULES: readonly ReplyRule[] = [...ADDRESS, ...BY_CODE]

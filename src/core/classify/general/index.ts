@@ -21,6 +21,7 @@ import {
   relaying,
   relayingDomain,
   tooLarge,
+  unknownFirst,
   unknownUser,
   unverified,
 } from './recipient.ts'
@@ -34,6 +35,7 @@ import {
   reputation,
   senderAddress,
   senderWords,
+  spoofing,
 } from './sender.ts'
 import { commands, commandsFirst, line, lineFirst, routing, unwell } from './system.ts'
 
@@ -56,9 +58,11 @@ export const GENERAL_RULES: readonly ReplyRule[] = [
   ...encryption,
   ...commandsFirst,
   ...names,
+  ...spoofing,
   ...urlReputation,
   ...reputation,
   ...sendingQuota,
+  ...unknownFirst,
   ...listed,
   ...relaying,
   ...full,

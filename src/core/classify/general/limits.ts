@@ -174,7 +174,7 @@ export const receiving = [
 ]
 
 const WINDOW =
-  '(?:an? |per |each |this |the |one |24 |every |last |past |current |in |\\d{1,4} )*(?:hour|day|minute|24|month|daily|hourly|week)'
+  '(?:an? |per |each |this |the |one |24 |every |last |past |current |in |\\d{1,4} ){0,4}(?:hour|day|minute|24|month|daily|hourly|week)'
 
 export const dailyQuota = [
   general(

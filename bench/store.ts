@@ -1,7 +1,7 @@
 // What the stores cost, alone: main-thread time per message of a whole cycle (add, claim, settle), enqueueing,
 // and whether either grows with what waits. `npx tsx bench/store.ts [cycles] [waiting]`.
 
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
@@ -92,8 +92,14 @@ const cpu = () => {
   const { user, system } = process.cpuUsage()
   return user + system
 }
-/** Between two readings: how busy the main thread was, in µs. */
+/** What the main thread computed between two readings, µs: its own CPU time on Linux, whatever else the machine does. */
 function busy(): () => number {
+  const file = `/proc/self/task/${process.pid}/schedstat`
+  if (existsSync(file)) {
+    const onCpu = () => Number(readFileSync(file, 'utf8').split(' ')[0]) / 1000
+    const before = onCpu()
+    return () => onCpu() - before
+  }
   const before = performance.eventLoopUtilization()
   return () => performance.eventLoopUtilization(before).active * 1000
 }

@@ -1,4 +1,5 @@
-// The message body as a stream that tells how far it was read, and asks a gate before its first byte.
+// The message body as a stream that tells how far it was read, and asks a gate before its first byte and before
+// every further piece: a process that was paused halfway must not go on behind its successor.
 // In pieces, because a body given as one chunk counts as read to its end before a byte of it is sent.
 
 import { Readable } from 'node:stream'
@@ -21,10 +22,6 @@ export class Body extends Readable {
   }
 
   override _read(): void {
-    if (this.isOpened) {
-      this.give()
-      return
-    }
     this.isOpened = true
     try {
       const passing = this.gate()

@@ -22,6 +22,7 @@ import { SteadymailError } from './core/error.ts'
 import {
   type Arrival,
   arrive,
+  clampLane,
   depart,
   holdLane,
   isQuiet,
@@ -219,6 +220,16 @@ export class Outbox {
     this.#dirty.add(gated)
   }
 
+  /** The wall clock went back: what was to happen at a moment of the old one is looked at anew. */
+  clockWentBack(): void {
+    const now = this.parts.clock.now()
+    this.#retryAt = Math.min(this.#retryAt, now + this.#retryMs)
+    for (const gated of [this.egress, ...this.lanes.senders(), ...this.lanes.all()])
+      gated.state = clampLane(gated.state, gated.limits, now)
+    for (const lane of this.lanes.all()) this.lanes.reschedule(lane, now)
+    this.ask()
+  }
+
   /** Turns until every result is saved or the store fails. */
   async flush(): Promise<void> {
     if (!this.parts.store.durable) {
@@ -226,6 +237,11 @@ export class Outbox {
     }
     while (this.#unsaved.length > 0 || this.#dirty.size > 0) {
       const before = this.#unsaved.length + this.#dirty.size
+      if (this.#turning) {
+        // it waits for the store, which needs the event loop
+        await new Promise<void>((resolve) => this.parts.clock.turn(resolve))
+        continue
+      }
       await this.#run()
       if (this.#unsaved.length + this.#dirty.size >= before && this.storeFailure !== undefined) return
       if (this.owner.fence === 0) return
@@ -656,6 +672,11 @@ export class Outbox {
   /** Resolves when every result that is written so far has been told. */
   async told(): Promise<void> {
     await Promise.allSettled(this.#telling)
+  }
+
+  /** The store failed in something other than a turn. */
+  failed(error: unknown): void {
+    this.#failed(error, this.parts.clock.now())
   }
 
   #failed(error: unknown, now: number): void {

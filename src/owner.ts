@@ -9,6 +9,8 @@ const LEASE_MS = 10_000
 const RENEW_MS = 3_000
 /** Kept back from the lease's end: nothing is begun that a successor might begin too. */
 const MARGIN_MS = 2_000
+/** Wall and monotonic clock apart by more than this: one of them was set. */
+export const CLOCKS_APART_MS = 1_000
 
 export class Ownership {
   #fence = 0
@@ -40,7 +42,13 @@ export class Ownership {
   get refreshAt(): number {
     // a store that ends with the process has no other process to share with
     if (!this.#store.durable && this.#fence > 0) return Number.POSITIVE_INFINITY
-    return this.#fence > 0 ? this.#until - this.#leaseMs + this.#renewMs : 0
+    if (this.#fence === 0) return 0
+    const due = this.#until - this.#leaseMs + this.#renewMs
+    // a wall clock that was set back must not let the lease run out by the other
+    const now = this.#clock.now()
+    const left = this.#monotonicUntil - this.#clock.monotonic()
+    const apart = this.#until - now - left > CLOCKS_APART_MS * (this.#clock.scale ?? 1)
+    return apart ? now + left - this.#leaseMs + this.#renewMs : due
   }
 
   /** Whether the lease stands, by the wall clock and by the clock that cannot be set. */

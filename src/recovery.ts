@@ -7,6 +7,7 @@ import { afterCrash } from './core/decide.ts'
 import { clampLane, type LaneState, loadLane, releaseLane, viewLane } from './core/lane.ts'
 import { EGRESS } from './egress.ts'
 import type { Outbox } from './outbox.ts'
+import { CLOCKS_APART_MS } from './owner.ts'
 import type { Claim, Notice } from './stores/store.ts'
 
 const SWEEP_MS = 30_000
@@ -27,10 +28,16 @@ export class Recovery {
   #noticesAt = 0
   #purgeAt = 0
   #offset: number | undefined
+  /** The latest that the wall clock was against the monotonic one. */
+  #newest: number | undefined
   #recovered = false
 
   constructor(outbox: Outbox) {
     this.#outbox = outbox
+    outbox.chore(
+      () => (this.#wentBack() ? 0 : Number.POSITIVE_INFINITY),
+      () => this.#clockWentBack(),
+    )
     outbox.chore(
       () => this.#outbox.owner.refreshAt || this.#ownAt,
       () => this.#own(),
@@ -39,6 +46,26 @@ export class Recovery {
       () => (this.#recovered ? Math.min(this.#sweepAt, this.#noticesAt) : Number.POSITIVE_INFINITY),
       () => this.#look(),
     )
+  }
+
+  #wentBack(): boolean {
+    const { clock } = this.#outbox.parts
+    const since = clock.now() - clock.monotonic()
+    if (this.#newest === undefined || since > this.#newest) this.#newest = since
+    return since < this.#newest - CLOCKS_APART_MS * (clock.scale ?? 1)
+  }
+
+  /** Nothing waits for a moment that was near and now is far. */
+  #clockWentBack(): void {
+    const { clock } = this.#outbox.parts
+    const now = clock.now()
+    this.#newest = now - clock.monotonic()
+    this.#ownAt = Math.min(this.#ownAt, now)
+    this.#noticesAt = Math.min(this.#noticesAt, now)
+    this.#sweepAt = Math.min(this.#sweepAt, now + SWEEP_MS)
+    this.#purgeAt = Math.min(this.#purgeAt, now + PURGE_MS)
+    this.#owningSince = Math.min(this.#owningSince, now)
+    this.#outbox.clockWentBack()
   }
 
   /** Takes or renews the owner lease; a new owner takes up what was left. */
@@ -55,7 +82,15 @@ export class Recovery {
       return // a store that fails is told of by the turn; the lease is asked for again
     }
     if (owns && !(had && this.#recovered)) {
-      await this.#takeUp()
+      try {
+        await this.#takeUp()
+      } catch (error) {
+        // half of what was left is known: nothing is claimed until all of it is
+        this.#recovered = false
+        this.#outbox.failed(error)
+        await owner.giveUp().catch(() => undefined)
+        return
+      }
       parts.events.emit('owner', { owner: true, at: now })
     } else if (!owns && had) {
       this.#recovered = false

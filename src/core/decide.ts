@@ -82,13 +82,14 @@ export function decide(
 /**
  * Decides what becomes of a claim found open when a process starts: it may have been sent. It is tried again at once
  * the first time, later after a pause, so that no message kills the process at every start; the third crash, each
- * a quarter of an hour from the one before, parks it. Applied with a `crashRecord`.
+ * a quarter of an hour from the one before, parks it. The pauses differ, so that who was only in the air with
+ * the one that kills is not so the next time. Applied with a `crashRecord`.
  */
 export function afterCrash(delivery: Delivery, context: DecideContext): Decision {
   if (context.onUncertain === 'fail') return { kind: 'fail', reason: 'uncertain' }
   if (context.onUncertain === 'park') return { kind: 'park', why: 'uncertain' }
   if (crashesWith(delivery, context.now) >= MOST_CRASHES) return { kind: 'park', why: 'crashes' }
-  const wait = delivery.crashes === 0 ? 0 : CRASHES_APART_MS
+  const wait = delivery.crashes === 0 ? 0 : CRASHES_APART_MS * (1 + context.random())
   return next(context.now + wait, delivery, delivery.expiresAt, context.now, { countsAsAttempt: false })
 }
 

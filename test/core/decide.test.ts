@@ -293,12 +293,12 @@ describe('a claim found open after a crash', () => {
   }
   const parked = '{"kind":"park","why":"crashes"}'
 
-  it('is tried at once, then after a quarter of an hour, then parked: no message kills every start', () => {
-    expect(crashes([0, 20, 36])).toEqual(['again at 0', 'again at 35', parked])
+  it('is tried at once, then after a quarter to half an hour, then parked: no message kills every start', () => {
+    expect(crashes([0, 20, 36])).toEqual(['again at 0', 'again at 42.5', parked])
   })
 
   it('a service that restarts again and again within minutes has crashed once', () => {
-    expect(crashes([0, 1, 17, 33])).toEqual(['again at 0', 'again at 16', 'again at 32', parked])
+    expect(crashes([0, 1, 17, 33])).toEqual(['again at 0', 'again at 23.5', 'again at 39.5', parked])
   })
 
   it('may have been delivered, so onUncertain is asked', () => {

@@ -32,6 +32,7 @@ import { sqliteCode, storeFailed } from './errors.ts'
 import { databasePath, openDatabase, prepareFile } from './file.ts'
 import { Reads } from './reads.ts'
 import { type PurgeBefore, Retention } from './retention.ts'
+import type { LedgerRow } from './rows.ts'
 import { DiskSpace } from './space.ts'
 import { Upkeep } from './upkeep.ts'
 
@@ -49,6 +50,9 @@ export interface SqliteOptions {
   /** For tests. @default the machine's */
   readonly clock?: Clock
 }
+
+/** Two processes read the clock at different moments. */
+const CLOCKS_APART_MS = 1_000
 
 const OPTIONS: readonly string[] = [
   'driver',
@@ -113,6 +117,8 @@ class SqliteStore implements Store {
   /** Of `PRAGMA data_version` at the last look for notices; it moves with commits of other connections only. */
   #noticedVersion = -1
   #noticedHere = true
+  /** Another's lease from a time when the clock was ahead, and since when it stands unchanged. */
+  #odd: { readonly fence: number; readonly until: number; readonly since: number } | undefined
 
   constructor(file: string, options: Settings) {
     this.#file = file
@@ -194,7 +200,8 @@ class SqliteStore implements Store {
     const { commits, db } = this.#open
     const { value } = await commits.write((tx) => {
       const { ledger } = tx
-      if (ledger.owner !== null && ledger.owner !== owner && ledger.owner_until > now) return undefined
+      const another = ledger.owner !== null && ledger.owner !== owner && ledger.owner_until > now
+      if (another && !this.#outlived(ledger, now, until)) return undefined
       ledger.owner = owner
       ledger.owner_until = until
       ledger.owner_fence++
@@ -203,6 +210,15 @@ class SqliteStore implements Store {
       return ledger.owner_fence
     })
     return value
+  }
+
+  /** A lease that outlasts any that is given now was made before the clock went back: it stands while it is renewed, and one length more. */
+  #outlived({ owner_fence: fence, owner_until: stands }: LedgerRow, now: number, until: number): boolean {
+    const monotonic = this.#clock.monotonic()
+    if (stands <= until + CLOCKS_APART_MS) this.#odd = undefined
+    else if (this.#odd?.fence !== fence || this.#odd.until !== stands)
+      this.#odd = { fence, until: stands, since: monotonic }
+    return this.#odd !== undefined && monotonic - this.#odd.since >= until - now
   }
 
   async renew(fence: number, until: number): Promise<boolean> {
@@ -249,7 +265,7 @@ class SqliteStore implements Store {
       const claims = turn.claims.map((request) => deliveries.claim(tx, request, turn.now))
       this.#saveLanes(tx, turn.lanes(claims))
       return { claims, stale, ended }
-    })
+    }, turn.urgent)
     for (const ticket of value.ended) this.#cache.drop(ticket)
     return { ...value, durable }
   }

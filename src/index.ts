@@ -2,6 +2,7 @@
 
 // Wrap a transport, send.
 
+export type { OwnAnswer } from './answer.ts'
 export type { Clock, Timer } from './clock.ts'
 export { type ErrorCode, SteadymailError } from './core/error.ts'
 export type { RateLimit } from './core/limits.ts'
@@ -9,6 +10,7 @@ export type { OnUncertain, PriorityName } from './core/message.ts'
 export { type Duration, duration, type Rate, rate } from './core/units.ts'
 export type { DropInInfo, DropInTransport } from './dropin.ts'
 export type { EgressGate } from './gate.ts'
+export type { MxLookup } from './grouping.ts'
 export {
   type Health,
   type ListOptions,
@@ -19,7 +21,13 @@ export {
 export type { EgressOptions, RetentionOptions, SendOptions, WrapOptions } from './options.ts'
 export type { Logger } from './report.ts'
 export type { Ticket } from './ticket.ts'
-export type { TransporterLike, TransportInput, TransportOptions, TransportPlugin } from './transporter.ts'
+export type {
+  TransporterLike,
+  TransportFacts,
+  TransportInput,
+  TransportOptions,
+  TransportPlugin,
+} from './transporter.ts'
 
 // What happens, and why.
 

@@ -7,7 +7,7 @@ import { type MxTransport, makeMxTransport } from './mx/transport.ts'
 
 export type { DnsQuery } from './mx/dns.ts'
 export type { DnsAnswer, MxRecord, RecordOf, RecordType, TlsaRecord } from './mx/dns-wire.ts'
-export type { MxInfo } from './mx/info.ts'
+export type { MxError, MxInfo } from './mx/info.ts'
 export type { MxTransportOptions } from './mx/options.ts'
 export { type DnsOptions, type MxResolver, mxResolver } from './mx/resolver.ts'
 export type { MxFacts, MxTransport } from './mx/transport.ts'

@@ -14,8 +14,10 @@ export const TYPES = {
   TLSA: 52,
 } as const
 
+/** The record types that delivery asks for. */
 export type RecordType = 'A' | 'AAAA' | 'MX' | 'TXT' | 'PTR' | 'TLSA'
 
+/** A mail exchanger; the lowest preference is asked first. */
 export interface MxRecord {
   /** Lower case, without the last dot; empty for a null MX (RFC 7505). */
   readonly exchange: string
@@ -30,6 +32,7 @@ export interface TlsaRecord {
   readonly data: Buffer
 }
 
+/** What a record of each type is read as. */
 export interface RecordOf {
   A: string
   AAAA: string

@@ -11,6 +11,7 @@ import type { PoolSettings } from './pool.ts'
 import type { DnsOptions } from './resolver.ts'
 import type { TlsLevel } from './tls.ts'
 
+/** How direct delivery introduces itself, connects, and bounds what it keeps open. */
 export interface MxTransportOptions {
   /**
    * The name to introduce ourselves by (EHLO). Its A or AAAA record must be our address, and our address's

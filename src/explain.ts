@@ -87,10 +87,24 @@ export function explainLane(outbox: Outbox, gated: Gated, now: number): Explanat
   const prefix = gated.key === EGRESS ? 'egress-' : ''
   const own = gatedBinding(gated, 1, now, prefix)
   const above = own ?? (gated === outbox.egress ? undefined : gatedBinding(outbox.egress, 1, now, 'egress-'))
+  const reason = above ?? ('queues' in gated ? readyBinding(outbox, gated as Lane, now) : undefined)
   return sentence(
-    { subject: gated.key, lane: gated.key, uncounted: 0, ...(above ?? { binding: 'open' }) },
+    { subject: gated.key, lane: gated.key, uncounted: 0, ...(reason ?? { binding: 'open' }) },
     now,
   )
+}
+
+/** What keeps an open lane with mail that is due. */
+function readyBinding(outbox: Outbox, lane: Lane, now: number): Reason | undefined {
+  const due = lane.queues.find((queue) => queue.waiting > 0 && queue.dueAt <= now)
+  return due === undefined ? undefined : turnBinding(outbox, lane, due.priority, now)
+}
+
+/** What keeps one that nothing holds: a slot, the gate, or those before it. */
+function turnBinding(outbox: Outbox, lane: Lane | undefined, priority: Priority, now: number): Reason {
+  const kept = lane !== undefined && outbox.lanes.isKeptFrom(lane, now, priority)
+  if (outbox.egress.free <= 0 || kept) return { binding: 'slot' }
+  return outbox.parts.options.egress.gate === undefined ? { binding: 'turn' } : gateBinding(outbox, now)
 }
 
 /** What binds each recipient of a message. */
@@ -129,8 +143,7 @@ function deliveryBinding(outbox: Outbox, delivery: Delivery, now: number): Reaso
     (lane === undefined ? undefined : gatedBinding(lane, priority, now, '')) ??
     (sender === undefined ? undefined : senderBinding(sender, priority, now)) ??
     gatedBinding(outbox.egress, priority, now, 'egress-') ??
-    (outbox.egress.free <= 0 ? { binding: 'slot' } : undefined) ??
-    (outbox.parts.options.egress.gate !== undefined ? gateBinding(outbox, now) : { binding: 'turn' })
+    turnBinding(outbox, lane, priority, now)
   )
 }
 
@@ -216,7 +229,7 @@ const WORDS: Record<Binding, string> = {
   'sender-hold': 'waits: its From domain is held',
   'sender-probe': 'waits for the answer to its From domain’s probe',
   gate: 'waits for the shared gate',
-  slot: 'waits for a free connection',
+  slot: 'waits for a free connection; the last one is kept for a lane that has none',
   turn: 'waits for its turn among the lanes',
   store: 'waits: the store cannot be written',
   owner: 'is left to another process, which delivers from this store',

@@ -83,7 +83,7 @@ export class Lanes {
   #served = 0
   #waiting = 0
   #bulkCredit = 0
-  /** Queues whose probe of a lane, the egress or a From domain was refused since it last passed. */
+  /** Queues whose message made a hold of a lane, the egress or a From domain, since a probe last passed. */
   readonly #refused = new Map<Gated, readonly Queue[]>()
   readonly #egress: Gated
 
@@ -271,7 +271,7 @@ export class Lanes {
     return plan ?? this.#next(now, undo, undefined)
   }
 
-  /** The probe by this queue's message was refused, or one passed and all is forgotten. */
+  /** This queue's message made a hold or lengthened it; or a probe passed, and all is forgotten. */
   probed(gated: Gated, queue: Queue, refused: boolean): void {
     if (!refused) {
       this.#refused.delete(gated)
@@ -312,7 +312,7 @@ export class Lanes {
         passedOver.push([priority, lane])
         continue
       }
-      if (lane.inFlight > 0 && this.#lastSlot(now, priority)) {
+      if (this.isKeptFrom(lane, now, priority)) {
         this.#aside.push(lane)
         lane.ready[priority] = true
         continue
@@ -401,9 +401,9 @@ export class Lanes {
     return opening(this.#egress.state, this.#egress.limits, now, this.#egress, priority)
   }
 
-  /** Whether taking one more slot would leave none: that one is for a lane that has none yet. */
-  #lastSlot(now: number, priority: Priority): boolean {
-    if (this.#egress.inFlight === 0) return false
+  /** Whether the lane has a slot and taking one more would leave none: that one is for a lane without. */
+  isKeptFrom(lane: Lane, now: number, priority: Priority): boolean {
+    if (lane.inFlight === 0 || this.#egress.inFlight === 0) return false
     const after = { inFlight: this.#egress.inFlight + 1, probing: this.#egress.probing }
     const bound: Bound | undefined = opening(
       this.#egress.state,

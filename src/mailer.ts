@@ -41,7 +41,7 @@ import { openTarget, type Target, type TransportInput } from './transporter.ts'
 export interface ListOptions {
   /** Messages with a recipient in this state. */
   readonly state?: Delivery['state']
-  /** Messages settled at or after this moment. */
+  /** Messages settled at or after this moment, a Date or epoch ms. */
   readonly settledSince?: Date | number
   /** Those after this ticket, in order of creation: for paging. */
   readonly after?: string
@@ -51,35 +51,49 @@ export interface ListOptions {
 
 /** How things stand with the mailer as a whole. */
 export interface Health {
-  /** `ok`; `idle` before start; `standby` while another process delivers; `store-failing`; `held` while the transport itself is held; `closed`. */
-  readonly state: 'ok' | 'idle' | 'standby' | 'store-failing' | 'held' | 'closed'
+  /** `ok`; `idle` before start; `standby` while another process delivers; `store-failing`; `held` while the transport itself is held. */
+  readonly state: 'ok' | 'idle' | 'standby' | 'store-failing' | 'held'
+  /** Recipients that wait to be tried, now or later. */
   readonly waiting: number
+  /** Recipients that are being sent to. */
   readonly inFlight: number
+  /** Recipients that wait for a person. */
   readonly parked: number
+  /** Recipients accepted, of messages that are still remembered. */
   readonly accepted: number
+  /** Recipients failed, of messages that are still remembered. */
   readonly failed: number
   /** Bytes of messages that have not ended. */
   readonly openBytes: number
   /** Lanes that are held now. */
   readonly heldLanes: number
+  /** What the store says, while it fails. */
   readonly storeError?: string
 }
 
-/** What a person decides of a parked delivery. */
+/** What a person decides of a parked delivery: send it again, or take it as accepted or failed. */
 export type UncertainDecision = 'deliver' | 'accepted' | 'failed'
 
-/** A wrapped transport: everything there is to do with it. */
+/**
+ * A wrapped transport: everything there is to do with it. What is asynchronous rejects with a `SteadymailError`:
+ * `CLOSED` once it is closed, `STORE_FAILED`, `STORE_SCHEMA` or `STORE_DRIVER` when the store cannot be opened or read.
+ * An id, key or lane that is not known gives `undefined`.
+ */
 export interface Mailer<M = unknown> {
   /** Opens the store and begins delivering; yesterday's mail resumes. The first `sendWithRetry` does it too. */
   start(): Promise<void>
   /**
    * Stores a mail; resolves when it is safe. Delivery goes on by itself.
+   *
+   * ```ts
+   * const ticket = await mailer.sendWithRetry({ from, to, subject, text }, { key: 'order-42', priority: 'high' })
+   * ```
    * @throws SteadymailError `BAD_MESSAGE` `BAD_OPTION` `KEY_CONFLICT` `OUTBOX_FULL` `STORE_FAILED` `CLOSED` `ABORTED`
    */
   sendWithRetry(mail: M, options?: SendOptions): Promise<Ticket>
   /** Where a message stands; `undefined` for an id that is not known (any more). */
   status(id: string): Promise<MessageStatus | undefined>
-  /** The ticket of an id or a key. */
+  /** The ticket of an id or a key, after a restart too. */
   ticket(idOrKey: string): Promise<Ticket | undefined>
   /** Messages in order of creation. */
   list(options?: ListOptions): Promise<readonly MessageStatus[]>
@@ -93,9 +107,12 @@ export interface Mailer<M = unknown> {
   release(lane: string): Promise<void>
   /** Ends what has not been accepted yet; recipients that are being sent to end unless this try is accepted. Whether anything was left to end. */
   cancel(id: string): Promise<boolean | undefined>
-  /** Opens a message's failed recipients again, with a fresh TTL. @throws `BAD_STATE` when its bytes are gone */
+  /** Opens a message's failed recipients again, with a fresh TTL; their history is kept. @throws `BAD_STATE` when its bytes are gone */
   retry(id: string): Promise<MessageStatus | undefined>
-  /** Decides parked recipients: send again, or take them as accepted or failed. */
+  /**
+   * Decides the parked recipients of a message, or one of them.
+   * @throws `BAD_OPTION` for another decision; `BAD_STATE` when none is parked
+   */
   resolveUncertain(
     id: string,
     decision: UncertainDecision,
@@ -103,10 +120,11 @@ export interface Mailer<M = unknown> {
   ): Promise<MessageStatus | undefined>
   /** Removes an address everywhere: waiting deliveries to it end as cancelled, settled ones forget it. How many messages had it. */
   eraseRecipient(address: string): Promise<number>
+  /** How things stand; for a health check. */
   health(): Promise<Health>
   /** Resolves when nothing waits, nothing is being sent, and what has ended was told and given to `onSettled` once. */
   idle(options?: { readonly signal?: AbortSignal }): Promise<void>
-  /** Connects and logs in once, where the transport can. */
+  /** Connects and logs in once, where the transport can. @throws what the transport says when it cannot */
   verify(): Promise<void>
   /** Listens; the function it returns stops listening. */
   on<N extends EventName>(name: N, listener: Listener<N>): () => void
@@ -123,7 +141,12 @@ export interface Mailer<M = unknown> {
 
 /**
  * Wraps a nodemailer transporter, transport plugin, transport options or URL. Only parses: nothing is opened or sent
- * before `start()` or the first `sendWithRetry()`.
+ * before `start()` or the first `sendWithRetry()`. The object is left as it is but for one error listener; only a
+ * transporter that was made here, of options or a URL, is closed by `close()`.
+ *
+ * ```ts
+ * const mailer = wrapTransport(nodemailer.createTransport(url), { store: sqliteStore('outbox.db') })
+ * ```
  * @throws SteadymailError `BAD_OPTION`, naming the path
  */
 export function wrapTransport<M = Record<string, unknown>>(
@@ -173,7 +196,13 @@ class SteadyMailer<M> implements Mailer<M> {
       if (listener !== undefined) this.#events.on(name as EventName, listener as Listener<EventName>)
     }
     reporter.follow(this.#events)
-    this.#outcomes = new Outcomes(options.store, options.clock, this.#events, options.onSettled)
+    this.#outcomes = new Outcomes(
+      options.store,
+      options.clock,
+      this.#events,
+      options.onSettled,
+      () => this.#outbox.owner.fence > 0,
+    )
     this.#outbox = new Outbox({
       store: options.store,
       target,
@@ -528,17 +557,15 @@ class SteadyMailer<M> implements Mailer<M> {
     const { storeFailure, owner, lanes, egress } = this.#outbox
     const held = (gated: Parameters<typeof laneStatus>[0]) => (laneStatus(gated, now).heldUntil ?? 0) > now
     const state =
-      this.#closed !== undefined
-        ? 'closed'
-        : storeFailure !== undefined
-          ? 'store-failing'
-          : this.#started === undefined && this.#options.deliver
-            ? 'idle'
-            : owner.fence === 0
-              ? 'standby'
-              : held(egress)
-                ? 'held'
-                : 'ok'
+      storeFailure !== undefined
+        ? 'store-failing'
+        : this.#started === undefined && this.#options.deliver
+          ? 'idle'
+          : owner.fence === 0
+            ? 'standby'
+            : held(egress)
+              ? 'held'
+              : 'ok'
     return {
       state,
       waiting: counts.waiting,

@@ -42,7 +42,7 @@ export interface RetentionOptions {
 export interface WrapOptions {
   /** Where mail waits: `sqliteStore(file)` or `memoryStore()`. Required, so that nobody loses mail by omission. */
   readonly store: Store
-  /** How long a message is tried. @default '5d' */
+  /** How long a message is tried, where neither the send nor a policy says otherwise. @default '5d' (RFC 5321 §4.5.4.1) */
   readonly ttl?: Duration
   /** One's own policies, merged over the built-in ones. @default [] */
   readonly policies?: readonly ProviderPolicy[]
@@ -54,17 +54,19 @@ export interface WrapOptions {
   readonly onSettled?: (outcome: Outcome) => unknown
   /** What becomes of mail that may have been delivered without a reply. @default 'retry' */
   readonly onUncertain?: OnUncertain
+  /** One's own account: its quota and connections, whoever the recipients are. */
   readonly egress?: EgressOptions
   /** One attempt at most; longer than the 10 minutes a server may take to answer the final dot (RFC 5321 §4.5.3.2.6). @default '11m' */
   readonly attemptTimeout?: Duration
-  /** @default 26214400 (25 MiB) */
+  /** Larger mail is refused with `BAD_MESSAGE`, in octets as sent. @default 26214400 (25 MiB) */
   readonly maxMessageBytes?: number
-  /** Messages, or messages and bytes, that may wait before `sendWithRetry` refuses. @default no limit */
+  /** Messages, or messages and bytes, that may wait before `sendWithRetry` refuses with `OUTBOX_FULL`. @default no limit */
   readonly maxWaiting?: number | { readonly messages?: number; readonly bytes?: number }
+  /** How long what has ended is remembered. */
   readonly retention?: RetentionOptions
   /** `false` makes a process that only enqueues. @default true */
   readonly deliver?: boolean
-  /** pino's shape, as console. @default none */
+  /** pino's shape, as console; addresses are shortened, bodies and credentials never written. @default none */
   readonly logger?: Logger
   /**
    * Groups recipient domains by the MX host that answers for them, so that hosted domains join their provider's lane.
@@ -81,12 +83,13 @@ export interface SendOptions {
   readonly key?: string
   /** How long this message is tried, whatever policies say. */
   readonly ttl?: Duration
-  /** @default 'normal' */
+  /** `high` goes before `normal`, `normal` before `bulk`, over all lanes. @default 'normal' */
   readonly priority?: PriorityName
   /** No try before this moment (a Date, or epoch ms); the TTL counts from it. */
   readonly notBefore?: Date | number
-  /** JSON of your own, on every event about the message. */
+  /** JSON of your own, at most 65536 characters of it, on every event about the message. */
   readonly meta?: unknown
+  /** For this message. @default the mailer's */
   readonly onUncertain?: OnUncertain
   /** Aborting it before the message is stored rejects the call; afterwards it does nothing. */
   readonly signal?: AbortSignal

@@ -17,7 +17,7 @@ export const TYPES = {
 /** The record types that delivery asks for. */
 export type RecordType = 'A' | 'AAAA' | 'MX' | 'TXT' | 'PTR' | 'TLSA'
 
-/** A mail exchanger; the lowest preference is asked first. */
+/** A mail exchanger; the lowest number is asked first. */
 export interface MxRecord {
   /** Lower case, without the last dot; empty for a null MX (RFC 7505). */
   readonly exchange: string

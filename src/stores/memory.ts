@@ -1,5 +1,5 @@
 // The store that ends with the process: the same contract on plain maps and heaps.
-// Cost per message does not grow with what waits: heaps skip what no longer holds, and are swept when that is most of them.
+// Here is what is stored and what changes it; what waits, in which order, is waiting.ts.
 
 import type { AttemptRecord, Delivery } from '../core/delivery.ts'
 import { SteadymailError } from '../core/error.ts'
@@ -28,7 +28,6 @@ import type {
   NewMessage,
   Notice,
   QueueHead,
-  QueueName,
   Room,
   Settlement,
   Store,
@@ -37,37 +36,7 @@ import type {
   Turn,
   TurnResult,
 } from './store.ts'
-
-interface Queue extends QueueName {
-  due: Heap<Held>
-  waiting: number
-}
-
-/** One delivery and what the store knows of it. */
-interface Held {
-  delivery: Delivery
-  readonly mail: Mail
-  queue: Queue
-  /** Of the claim it is under; 0 for none. */
-  fence: number
-  /** The moment for which `expiring` holds it. */
-  expiring: number | undefined
-  /** Records before the newest, which is in `delivery.last`. */
-  earlier: AttemptRecord[] | undefined
-  /** Its recipient was erased while it was claimed. */
-  erase: boolean
-}
-
-interface Mail {
-  readonly message: Message
-  readonly held: Held[]
-  bytes: Uint8Array | undefined
-  /** Deliveries that are not final. */
-  open: number
-  settledAt: number | undefined
-  /** Once it has ended: whether any recipient failed. */
-  outcome: 'accepted' | 'failed' | undefined
-}
+import { besides, type Held, type Mail, Waiting } from './waiting.ts'
 
 interface Key {
   readonly ticket: string
@@ -88,12 +57,10 @@ class MemoryStore implements Store {
 
   readonly #mails = new Map<string, Mail>()
   readonly #deliveries = new Map<number, Held>()
-  /** By lane; a lane has few. */
-  readonly #queues = new Map<string, Queue[]>()
+  readonly #waiting = new Waiting()
   readonly #lanes = new Map<string, string>()
   readonly #claims = new Map<number, Held[]>()
   readonly #keys = new Map<string, Key>()
-  #expiring = new Heap<Held>()
   /** By moment of settling. */
   readonly #settled = { accepted: new Heap<Mail>(), failed: new Heap<Mail>() }
   // these two keep the order of insertion, which is that of settling
@@ -170,7 +137,7 @@ class MemoryStore implements Store {
       const held: Held = {
         delivery,
         mail,
-        queue: this.#queue(delivery),
+        queue: undefined,
         fence: 0,
         expiring: undefined,
         earlier: undefined,
@@ -180,7 +147,7 @@ class MemoryStore implements Store {
       ids.push(delivery.id)
       this.#deliveries.set(delivery.id, held)
       counts[delivery.state]++
-      if (delivery.state === 'waiting') this.#wait(held)
+      if (delivery.state === 'waiting') this.#waiting.add(held)
       this.#announce(undefined, delivery, owner)
     }
     this.#mails.set(message.id, mail)
@@ -214,22 +181,8 @@ class MemoryStore implements Store {
   }
 
   async *heads(): AsyncIterable<readonly QueueHead[]> {
-    let page: QueueHead[] = []
-    for (const queue of [...this.#queues.values()].flat()) {
-      const dueAt = this.#nextDueAt(queue)
-      if (dueAt === undefined) continue
-      page.push({
-        lane: queue.lane,
-        sender: queue.sender,
-        priority: queue.priority,
-        dueAt,
-        waiting: queue.waiting,
-      })
-      if (page.length < PAGE) continue
-      yield page
-      page = []
-    }
-    if (page.length > 0) yield page
+    const heads = this.#waiting.heads()
+    for (let at = 0; at < heads.length; at += PAGE) yield heads.slice(at, at + PAGE)
   }
 
   async *lanes(): AsyncIterable<readonly StoredLane[]> {
@@ -255,18 +208,10 @@ class MemoryStore implements Store {
   async claimExpired(owner: number, now: number, _until: number, limit: number): Promise<readonly Claim[]> {
     if (!this.#isOwner(owner)) throw ownerLost()
     const found = new Map<Mail, Held[]>()
-    for (let room = limit; room > 0; ) {
-      const held = this.#expiring.peek()
-      const at = this.#expiring.next
-      if (!held || at > now) break
-      this.#expiring.pop()
-      if (held.expiring !== at) continue
-      held.expiring = undefined
-      if (held.delivery.state !== 'waiting') continue
+    for (const held of this.#waiting.expired(now, limit)) {
       const beside = found.get(held.mail)
       if (beside) beside.push(held)
       else found.set(held.mail, [held])
-      room--
     }
     return [...found.values()].map((held) => this.#take(held.sort((a, b) => a.delivery.id - b.delivery.id)))
   }
@@ -393,46 +338,6 @@ class MemoryStore implements Store {
     return [...tickets]
   }
 
-  #findQueue({ lane, sender, priority }: QueueName): Queue | undefined {
-    return this.#queues.get(lane)?.find((queue) => queue.sender === sender && queue.priority === priority)
-  }
-
-  #queue(name: QueueName): Queue {
-    const known = this.#findQueue(name)
-    if (known) return known
-    const { lane, sender, priority } = name
-    const queue: Queue = { lane, sender, priority, due: new Heap(), waiting: 0 }
-    const beside = this.#queues.get(lane)
-    if (beside) beside.push(queue)
-    else this.#queues.set(lane, [queue])
-    return queue
-  }
-
-  /** One fewer waits in it; an empty queue is forgotten, so that closed lanes cost nothing. */
-  #leave(queue: Queue): void {
-    queue.waiting--
-    if (queue.waiting > 0) return
-    const others = this.#queues.get(queue.lane)?.filter((one) => one !== queue) ?? []
-    if (others.length > 0) this.#queues.set(queue.lane, others)
-    else this.#queues.delete(queue.lane)
-  }
-
-  /** Makes a waiting delivery findable. */
-  #wait(held: Held): void {
-    const { delivery } = held
-    // the queue it knew may have been dropped when it ran empty, or its lane have changed
-    const queue = this.#queue(delivery)
-    held.queue = queue
-    queue.waiting++
-    queue.due.push(delivery.dueAt, held)
-    if (queue.due.size > 2 * queue.waiting + 32)
-      queue.due = swept(queue.due, (at, one) => isDue(at, one, queue))
-    if (held.expiring !== delivery.expiresAt) {
-      held.expiring = delivery.expiresAt
-      this.#expiring.push(delivery.expiresAt, held)
-    }
-  }
-
   /** Tells the owner of what somebody else made wait. */
   #announce(before: Delivery | undefined, next: Delivery, by: number): void {
     if (this.#owner.name === undefined || this.#owner.fence === by) return
@@ -452,59 +357,20 @@ class MemoryStore implements Store {
     )
   }
 
-  #nextDueAt(queue: Queue): number | undefined {
-    for (let held = queue.due.peek(); held; held = queue.due.peek()) {
-      if (isDue(queue.due.next, held, queue)) return queue.due.next
-      queue.due.pop()
-    }
-    return undefined
-  }
-
   #claim(request: ClaimRequest, now: number): Claimed {
-    const queue = this.#findQueue(request)
+    const queue = this.#waiting.find(request)
     if (!queue) return {}
-    const first = this.#first(queue, now, request.avoid ?? [])
-    let claim: Claim | undefined
-    if (first) {
-      const { held: beside } = first.mail
-      const taken =
-        beside.length === 1
-          ? beside
-          : beside
-              .filter(
-                ({ delivery, queue: its }) =>
-                  delivery.state === 'waiting' && its === queue && delivery.dueAt <= now,
-              )
-              .sort((a, b) => a.delivery.dueAt - b.delivery.dueAt || a.delivery.id - b.delivery.id)
-              .slice(0, Math.max(1, request.limit))
-      claim = this.#take(taken)
-    }
-    const nextDueAt = this.#nextDueAt(queue)
+    const first = this.#waiting.first(queue, now, request.avoid ?? [])
+    const claim = first && this.#take(besides(first, now, Math.max(1, request.limit)))
+    const nextDueAt = this.#waiting.nextDueAt(queue)
     return { ...(claim && { claim }), ...(nextDueAt !== undefined && { nextDueAt }) }
-  }
-
-  /** The earliest that is due and not to be avoided; an avoided one when there is no other. */
-  #first(queue: Queue, now: number, avoid: readonly string[]): Held | undefined {
-    const { due } = queue
-    const passed: Held[] = []
-    let found: Held | undefined
-    for (let held = due.peek(); held && due.next <= now && !found; held = due.peek()) {
-      if (!isDue(due.next, held, queue)) due.pop()
-      else if (!avoid.includes(held.mail.message.id)) found = held
-      else {
-        passed.push(held)
-        due.pop()
-      }
-    }
-    for (const held of passed) due.push(held.delivery.dueAt, held)
-    return found ?? passed[0]
   }
 
   #take(taken: readonly Held[]): Claim {
     const fence = ++this.#lastFence
     for (const held of taken) {
       held.fence = fence
-      this.#leave(held.queue)
+      this.#waiting.leave(held)
       held.delivery = { ...held.delivery, state: 'claimed' }
     }
     this.#counts.waiting -= taken.length
@@ -536,14 +402,14 @@ class MemoryStore implements Store {
   /** Replaces a delivery and keeps every count and index true; true when its message ended by it. */
   #put(held: Held, next: Delivery, turn: Pick<Turn, 'owner' | 'now' | 'keepOutcomes'>): boolean {
     const { mail, delivery: before } = held
-    if (before.state === 'waiting') this.#leave(held.queue)
+    if (before.state === 'waiting') this.#waiting.leave(held)
     if (held.fence !== 0 && next.state !== 'claimed') this.#release(held)
     held.delivery = next
     this.#counts[before.state]--
     this.#counts[next.state]++
     this.#announce(before, next, turn.owner)
-    if (next.state === 'waiting') this.#wait(held)
-    if (this.#expiring.size > 2 * (this.#counts.waiting + this.#counts.claimed) + 1024) this.#sweepExpiring()
+    if (next.state === 'waiting') this.#waiting.add(held)
+    this.#waiting.tidy(this.#counts.waiting + this.#counts.claimed)
 
     const opened = Number(isFinal(before.state)) - Number(isFinal(next.state))
     if (opened === 0) {
@@ -561,15 +427,6 @@ class MemoryStore implements Store {
     if (beside.length > 0) this.#claims.set(held.fence, beside)
     else this.#claims.delete(held.fence)
     held.fence = 0
-  }
-
-  #sweepExpiring(): void {
-    this.#expiring = swept(this.#expiring, (at, held) => {
-      if (held.expiring !== at) return false
-      if (!isFinal(held.delivery.state)) return true
-      held.expiring = undefined
-      return false
-    })
   }
 
   #end(mail: Mail, { now, keepOutcomes }: Pick<Turn, 'now' | 'keepOutcomes'>): void {
@@ -654,20 +511,6 @@ class MemoryStore implements Store {
     }
     return low
   }
-}
-
-function isDue(at: number, held: Held, queue: Queue): boolean {
-  return held.queue === queue && held.delivery.state === 'waiting' && held.delivery.dueAt === at
-}
-
-/** What still holds, in a heap of its own. */
-function swept(heap: Heap<Held>, holds: (at: number, held: Held) => boolean): Heap<Held> {
-  const kept = new Heap<Held>()
-  for (let held = heap.peek(); held; held = heap.peek()) {
-    if (holds(heap.next, held)) kept.push(heap.next, held)
-    heap.pop()
-  }
-  return kept
 }
 
 function claimOf(fence: number, held: readonly Held[]): Claim {

@@ -95,6 +95,7 @@ export interface Warmup {
 
 /** What is known about one provider. Say only what differs: the rest comes from the built-in policies. */
 export interface ProviderPolicy {
+  /** As it appears in explanations. */
   readonly name: string
   /** Recipient domains; `*.acme.net` means the subdomains, not `acme.net` itself. `*` means all. */
   readonly domains?: readonly string[]
@@ -108,24 +109,27 @@ export interface ProviderPolicy {
   readonly url?: string
   /** One lane for all its domains. @default one lane per domain */
   readonly lane?: string
-  /** Recipients per time. */
+  /** Recipients per time. @default the built-in policy's, else '10/s' */
   readonly rate?: Rate
-  /** Recipients that may go at once. @default what `rate` allows in 5 s, at least 1 */
+  /** Recipients that may go at once after a rest. @default what `rate` allows in 5 s, at least 1 */
   readonly burst?: number
-  /** Further rolling windows beside the rate, as `['500/h', '5000/d']`. */
+  /** Further rolling windows beside the rate, as `['500/h', '5000/d']`; never more in any stretch of that length. @default none */
   readonly caps?: Rate | readonly Rate[]
-  /** Attempts under way at a time. */
+  /** Attempts under way at a time. @default the built-in policy's, else 10 */
   readonly concurrency?: number
-  /** Messages per connection (direct delivery). */
+  /** Messages per connection (direct delivery). @default as the replies teach */
   readonly messagesPerConnection?: number
+  /** How long mail to these recipients is tried. @default the mailer's */
   readonly ttl?: Duration
-  /** Waits after a refusal whose reaction has none of its own. */
+  /** Waits after a refusal whose reaction has none of its own. @default 15 min doubling to 4 h, each ±20 % */
   readonly retry?: RetrySchedule
+  /** Asked before the built-in ones, in their order; the first that matches decides. */
   readonly rules?: readonly ReplyRule[]
   /** Merged per cause over the default reactions. */
   readonly reactions?: { readonly [C in Cause]?: Reaction }
+  /** A slow beginning. @default none */
   readonly warmup?: Warmup
-  /** `required`: deliver only over verified TLS (direct delivery). @default 'opportunistic' */
+  /** `required`: only over TLS; `verified`: and with a valid certificate (direct delivery). @default 'opportunistic' */
   readonly tls?: 'opportunistic' | 'required' | 'verified'
   /** Escape hatch, asked before all rules; `undefined` means "no opinion". */
   readonly classify?: (reply: Reply, context: ReplyContext) => Partial<Verdict> | undefined

@@ -303,6 +303,7 @@ export class Outbox {
           avoid: p.probe || p.egressProbe || p.senderProbe ? p.lane.avoid : [],
         })),
         lanes: (claimed) => this.#spend(plans, claimed, undo, dirty, now),
+        urgent: this.parts.options.onUncertain !== 'retry',
         keepOutcomes: this.parts.options.onSettled !== undefined,
       })
       clock.working?.(turn)
@@ -441,6 +442,9 @@ export class Outbox {
       this.#return(flight)
       return
     }
+    // A claim must survive a power cut before its body is sent, where what may have been sent is not simply sent
+    // again. With 'retry' a lost claim and an open one come to the same: nobody waits for the disk.
+    const strict = (claim.message.onUncertain ?? options.onUncertain) !== 'retry'
     let safe = false
     durable.then(
       () => {
@@ -464,7 +468,7 @@ export class Outbox {
         timeoutMs: options.attemptTimeoutMs,
         signal: this.#aborting.signal,
         gate: () => {
-          if (safe) return this.#checkLease()
+          if (safe || !strict) return this.#checkLease()
           return durable.then(() => this.#checkLease())
         },
         onOverdue: () => {
@@ -724,7 +728,7 @@ export class Outbox {
     if (!this.#stopped || this.#chores.length > 0)
       for (const chore of this.#chores) at = Math.min(at, chore.at())
     // the turn that has just ended could not begin it: something else has to happen first, and asks for the next turn
-    const waits = this.egress.free <= 0 || (this.#permits?.asking ?? 0) > 0
+    const waits = this.egress.free <= 0 || !this.#mayClaim() || (this.#permits?.asking ?? 0) > 0
     if (work <= now) at = Math.max(at, now + (waits ? LOOK_AGAIN_MS : LOOK_SOON_MS))
     if (at !== this.#timerAt || this.#timer === undefined) {
       this.#timer?.cancel()

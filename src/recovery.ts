@@ -8,7 +8,7 @@ import { clampLane, type LaneState, loadLane, releaseLane, viewLane } from './co
 import { EGRESS } from './egress.ts'
 import type { Outbox } from './outbox.ts'
 import { CLOCKS_APART_MS } from './owner.ts'
-import type { Claim, Notice } from './stores/store.ts'
+import type { Claim, Notice, Store } from './stores/store.ts'
 
 const SWEEP_MS = 30_000
 const NOTICES_MS = 1_000
@@ -19,6 +19,14 @@ const EXPIRED_AT_ONCE = 200
 const GRACE_MS = 3_600_000
 /** Wall and monotonic clock apart by more than this since the last look: expiry waits until they settle. */
 const CLOCK_DRIFT_MS = 60_000
+
+/** Mailers of this process by store: what one leaves in it for another is looked at without a delay. */
+const beside = new WeakMap<Store, Set<() => void>>()
+
+/** Something was left for whoever delivers from this store, if that is another mailer of this process. */
+export function nudge(store: Store): void {
+  for (const look of beside.get(store) ?? []) look()
+}
 
 export class Recovery {
   readonly #outbox: Outbox
@@ -34,12 +42,21 @@ export class Recovery {
 
   constructor(outbox: Outbox) {
     this.#outbox = outbox
+    const { store } = outbox.parts
+    const looks = beside.get(store) ?? new Set()
+    beside.set(store, looks)
+    looks.add(() => {
+      if (outbox.owner.fence === 0 || outbox.stopped) return
+      this.#noticesAt = 0
+      outbox.ask()
+    })
     outbox.chore(
       () => (this.#wentBack() ? 0 : Number.POSITIVE_INFINITY),
       () => this.#clockWentBack(),
     )
     outbox.chore(
-      () => this.#outbox.owner.refreshAt || this.#ownAt,
+      // a renewal that failed is due at once, but not asked for at once
+      () => Math.max(this.#outbox.owner.refreshAt, this.#ownAt),
       () => this.#own(),
     )
     outbox.chore(
@@ -196,6 +213,7 @@ export class Recovery {
         this.#sweepAt = now + SWEEP_MS
         if (this.#clocksAgree()) await this.#sweep(now)
         this.#outbox.lanes.forgetQuiet(now)
+        parts.onEnded([]) // what other processes ended, the durable handler hears of now
         if (this.#purgeAt <= now) await this.#purge(now)
       }
     } catch {
@@ -267,11 +285,22 @@ export class Recovery {
 
   async #purge(now: number): Promise<void> {
     const { store, options } = this.#outbox.parts
+    if (options.onSettled === undefined) await this.#acknowledge()
     const { acceptedMs, failedMs, keysMs } = options.retention
     const gone = await store.purge(
       { settledBefore: now - acceptedMs, failedBefore: now - failedMs, keysBefore: now - keysMs },
       PURGE_AT_ONCE,
     )
     this.#purgeAt = gone >= PURGE_AT_ONCE ? now + SWEEP_MS : now + PURGE_MS
+  }
+
+  /** Outcomes that were kept for a handler that there is not: by other processes, or an earlier version of this one. */
+  async #acknowledge(): Promise<void> {
+    const { store } = this.#outbox.parts
+    for (;;) {
+      const tickets = await store.outcomes(PURGE_AT_ONCE)
+      if (tickets.length === 0) return
+      await store.acknowledge(tickets)
+    }
   }
 }

@@ -84,6 +84,8 @@ export interface Turn {
   readonly claims: readonly ClaimRequest[]
   /** Called inside the transaction with what was claimed; the lane states to save. Called once; must not throw. */
   readonly lanes: (claimed: readonly Claimed[]) => readonly StoredLane[]
+  /** Whether somebody waits for `durable` before sending; otherwise it may come a little later, with others'. @default true */
+  readonly urgent?: boolean
   /** Whether messages that end in this turn are kept for `outcomes()` until acknowledged. */
   readonly keepOutcomes: boolean
 }

@@ -22,6 +22,7 @@ export interface Transaction {
 
 interface Write {
   readonly body: (tx: Transaction) => unknown
+  readonly urgent: boolean
   readonly resolve: (value: { readonly value: unknown; readonly durable: Promise<void> }) => void
   readonly reject: (error: unknown) => void
 }
@@ -87,9 +88,12 @@ export class Commits {
   }
 
   /** A transaction now, with all that waited to join one. */
-  write<T>(body: (tx: Transaction) => T): Promise<{ readonly value: T; readonly durable: Promise<void> }> {
+  write<T>(
+    body: (tx: Transaction) => T,
+    urgent = true,
+  ): Promise<{ readonly value: T; readonly durable: Promise<void> }> {
     return new Promise((resolve, reject) => {
-      this.#writes.push({ body, resolve: resolve as Write['resolve'], reject })
+      this.#writes.push({ body, urgent, resolve: resolve as Write['resolve'], reject })
       this.#drain()
     })
   }
@@ -106,6 +110,11 @@ export class Commits {
     this.#drain()
     if (this.#joined.length + this.#writes.length > 0)
       await new Promise<void>((resolve) => this.#idle.push(resolve))
+  }
+
+  #durable(written: boolean, urgent: boolean): Promise<void> {
+    if (!written) return DURABLE
+    return urgent ? this.#sync.synced() : this.#sync.syncedSoon()
   }
 
   #drain(): void {
@@ -145,7 +154,10 @@ export class Commits {
       culprit = undefined
       if (tx.pages > 0) this.#saveLedger(tx.ledger)
       this.#commit.run()
-      const durable = tx.pages > 0 || joined.length > 0 ? this.#sync.synced() : DURABLE
+      const durable = this.#durable(
+        tx.pages > 0 || joined.length > 0,
+        joined.length > 0 || write?.urgent !== false,
+      )
       this.onCommit(tx.pages)
       write?.resolve({ value, durable })
       if (joined.length > 0)

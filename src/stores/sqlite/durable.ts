@@ -17,11 +17,13 @@
 
 import { close, closeSync, fdatasync, fstatSync, fsyncSync, openSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
-import type { Clock } from '../../clock.ts'
+import type { Clock, Timer } from '../../clock.ts'
 import { SteadymailError } from '../../core/error.ts'
 
 /** A deleted file takes every commit gladly. Looked for this often at most: it costs a few µs. */
 const LOOK_EVERY_MS = 100
+/** What nobody waits for is synced with what somebody does, at the latest after so long. */
+const SOON_MS = 20
 
 interface Waiting {
   readonly done: Promise<void>
@@ -38,6 +40,9 @@ export class WalSync {
   #next: Waiting | undefined
   #lookedAt: number
   #broken: SteadymailError | undefined
+  #soon: Timer | undefined
+  /** Whether anybody waits for `#next`. */
+  #urgent = false
   #closing: (() => void) | undefined
   /** Called whenever the WAL has just been synced: the moment when a checkpoint costs least. */
   onSynced: () => void = () => {}
@@ -61,8 +66,18 @@ export class WalSync {
   synced(): Promise<void> {
     if (this.#broken) return Promise.reject(this.#broken)
     this.#next ??= waiting()
+    this.#urgent = true
     const { done } = this.#next
     if (!this.#running) this.#start()
+    return done
+  }
+
+  /** As `synced`, a little later: one fsync for many commits that nobody waits for. */
+  syncedSoon(): Promise<void> {
+    if (this.#broken) return Promise.reject(this.#broken)
+    this.#next ??= waiting()
+    const { done } = this.#next
+    this.#startSoon()
     return done
   }
 
@@ -70,7 +85,8 @@ export class WalSync {
   close(): Promise<void> {
     return new Promise((resolve) => {
       this.#closing = () => close(this.#wal, () => resolve())
-      if (!this.#running) this.#closing()
+      if (this.#next && !this.#running) this.#start()
+      else if (!this.#running) this.#closing()
     })
   }
 
@@ -87,7 +103,15 @@ export class WalSync {
     throw this.#broken
   }
 
+  #startSoon(): void {
+    if (!this.#running) this.#soon ??= this.#clock.after(SOON_MS, () => this.#start())
+  }
+
   #start(): void {
+    this.#soon?.cancel()
+    this.#soon = undefined
+    if (this.#running) return
+    this.#urgent = false
     const group = this.#next
     this.#next = undefined
     this.#running = group
@@ -103,7 +127,8 @@ export class WalSync {
         this.#next?.reject(failure as Error)
         this.#next = undefined
       }
-      if (this.#next) this.#start()
+      if (this.#next && (this.#urgent || this.#closing)) this.#start()
+      else if (this.#next) this.#startSoon()
       else if (this.#closing) this.#closing()
       if (!error && !this.#closing) this.onSynced()
     })

@@ -103,7 +103,7 @@ const rules: readonly ReplyRule[] = [
   ndr(
     'exo-no-recipient',
     'recipient-unknown',
-    /recipient address rejected: access denied/i,
+    /recipient address(?:es)? rejected ?: access denied/i,
     '550 5.4.1 [a@example.com]: Recipient address rejected: Access denied [example.com]',
   ),
   ndr(

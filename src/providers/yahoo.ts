@@ -6,6 +6,8 @@ import { READ, SHAPING, sourced } from './sourced.ts'
 const URL = 'https://senders.yahooinc.com/smtp-error-codes/'
 const rule = sourced('Yahoo Sender Hub, SMTP error codes', READ, URL)
 
+const aol = sourced('AOL postmaster error codes, as kept in ZoneMTA bounces.txt', READ, URL)
+
 export const yahoo: ProviderPolicy = {
   name: 'yahoo',
   domains: [
@@ -16,6 +18,7 @@ export const yahoo: ProviderPolicy = {
   ], // biome-ignore format: a list of names
   mx: ['*.yahoodns.net'],
   marks: [
+    /\b(?:RTR|HVU|RLY|DYN|CON):[A-Z]{1,2}\d?\b|postmaster\.info\.aol\.com/,
     /\[(?:TSS?\d\d|IPTS\d\d|BL2\d|PH\d\d|AU\d\d)\]/,
     /\bpostmaster\.yahoo(?:inc)?\.com|\bsenders\.yahooinc\.com|\.yahoo\.com\b.{0,12}(?:\[|$)/,
     /\bdelivery error: dd\b/,
@@ -115,6 +118,31 @@ export const yahoo: ProviderPolicy = {
       /Message not allowed - \[\d{3}\]/,
       '554 Message not allowed - [299]',
       { scope: 'message' },
+    ),
+    aol(
+      'aol-dynamic',
+      'reputation-ip',
+      /\bRTR:(?:BB|DU|SC|BL)\b|\bCON:B1\b/,
+      '554- (RTR:DU)  http://postmaster.info.aol.com/errors/554rtrdu.html\n554  Connecting IP: 192.0.2.6',
+    ),
+    aol(
+      'aol-rdns',
+      'reverse-dns',
+      /\bRTR:RD\b/,
+      '554 (RTR:RD)  http://postmaster.info.aol.com/errors/554rtrrd.html',
+    ),
+    aol(
+      'aol-content',
+      'content',
+      /\bHVU:B\d\b|\bRLY:(?:BD|CH|CS)\b|\bRTR:CH\b/,
+      '554 (HVU:B1) http://postmaster.info.aol.com/errors/554hvub1.html',
+    ),
+    aol(
+      'aol-rate',
+      'rate-limit',
+      /\bDYN:T\d\b|\bRLY:B[12]\b/,
+      '421 (DYN:T1) http://postmaster.info.aol.com/errors/421dynt1.html',
+      { persistence: 'transient' },
     ),
     rule(
       'yahoo-connections',

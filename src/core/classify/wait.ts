@@ -116,8 +116,9 @@ function lengthIn(text: string): number | undefined {
     const unit = UNITS.get(tokens[unitAt] ?? '')
     if (unit === undefined || !isWait(tokens, at, unitAt + 1)) continue
     let ms = count * unit
-    // "5 minutes 30 seconds", "1 hour and 5 minutes"
-    const next = tokens[unitAt + 1] === 'and' ? unitAt + 2 : unitAt + 1
+    // "5 minutes 30 seconds", "1 hour and 5 minutes", "1 hour(s) 25 minute(s)"
+    const between = tokens[unitAt + 1]
+    const next = between === 'and' || between === 's' ? unitAt + 2 : unitAt + 1
     const smaller = UNITS.get(tokens[next + 1] ?? '')
     const more = Number(tokens[next])
     if (smaller !== undefined && smaller < unit && Number.isFinite(more)) ms += more * smaller

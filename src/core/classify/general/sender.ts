@@ -43,7 +43,7 @@ export const login = [
     /\b(?:auth (?:error|mode|fail\w{0,3}|type|command)|login|account|password|credential|user|denied|disabled|locked|mechanism)/,
     HOSTERS,
     '535 5.7.3 Account locked',
-    { phase: 'auth', code: [451, 454, 500, 501, 502, 503, 504, 534, 535, 538, 550, 554] },
+    { phase: 'auth', code: [451, 454, 500, 525, 501, 502, 503, 504, 534, 535, 538, 550, 554] },
   ),
   general(
     'login-required',

@@ -32,7 +32,7 @@ import { beginFlow, beginRamp, configuredRate, paceOf, slotsOf, tokensOf } from 
 import type { LaneState } from './lane-state.ts'
 import type { LaneLimits, RateLimit } from './limits.ts'
 import type { Priority } from './message.ts'
-import { nextWarmupDay, warmupAt, warmupRoom } from './warmup.ts'
+import { nextWarmupDay, WARMUP_RESERVE, warmupAt, warmupRoom } from './warmup.ts'
 import { opensAt, spend, used } from './window.ts'
 
 export { type Arrival, arrive, type LaneEvent } from './lane-arrival.ts'
@@ -64,7 +64,7 @@ export interface Traffic {
 }
 
 const DAY_MS = 86_400_000
-/** Share of daily caps and warm-up stages that only high priority may use. */
+/** Share of daily caps that only high priority may use. */
 const RESERVE = 0.1
 /** Of a cap, what this priority may use. A cap below 1 lets one go in its longer window. */
 function shareOf(cap: RateLimit, priority: Priority): number {
@@ -123,7 +123,7 @@ export function opening(
   if (limits.warmup !== undefined && state.warmup !== undefined) {
     const warmup = warmupAt(state.warmup, limits.warmup, now)
     const free = warmupRoom(warmup, limits.warmup)
-    const kept = priority > 0 && free !== Infinity ? Math.floor((free + warmup.sent) * RESERVE) : 0
+    const kept = priority > 0 && free !== Infinity ? Math.floor((free + warmup.sent) * WARMUP_RESERVE) : 0
     if (free - kept < room) room = free - kept
     if (free - kept < 1) {
       const opens = nextWarmupDay(warmup)

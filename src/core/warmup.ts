@@ -15,6 +15,8 @@ export interface WarmupState {
 
 const DAY_MS = 86_400_000
 const ENOUGH = 0.9
+/** Share of a stage that only mail of high priority may use. */
+export const WARMUP_RESERVE = 0.1
 
 export function beginWarmup(plan: WarmupPlan, now: number): WarmupState {
   return { stage: 0, dayAt: dayOf(plan, now), sent: 0, delivered: 0 }
@@ -24,12 +26,17 @@ function dayOf(plan: WarmupPlan, now: number): number {
   return plan.startAt + Math.floor((now - plan.startAt) / DAY_MS) * DAY_MS
 }
 
-/** The state as of `now`: a new day begins with the next stage, or with the same one when less than 90 % was delivered. */
+/**
+ * The state as of `now`: a new day begins with the next stage, or with the same one when less than 90 % was delivered
+ * of what the stage let go. The reserve may stay unused: without mail of high priority no stage is ever full.
+ */
 export function warmupAt(state: WarmupState, plan: WarmupPlan, now: number): WarmupState {
   if (state.stage >= plan.daily.length) return state
   const day = dayOf(plan, now)
   if (day <= state.dayAt) return state
-  const done = state.dayAt >= plan.startAt && state.delivered >= ENOUGH * (plan.daily[state.stage] ?? 0)
+  const allowed = plan.daily[state.stage] ?? 0
+  const used = Math.max(state.sent, allowed - Math.floor(allowed * WARMUP_RESERVE))
+  const done = state.dayAt >= plan.startAt && state.delivered >= ENOUGH * used
   return { stage: done ? state.stage + 1 : state.stage, dayAt: day, sent: 0, delivered: 0 }
 }
 

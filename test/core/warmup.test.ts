@@ -18,6 +18,12 @@ describe('a warm-up plan', () => {
     expect(warmupRoom(second, plan)).toBe(100)
   })
 
+  it('moves on without mail of high priority, for which a tenth is kept', () => {
+    const first = { ...beginWarmup(plan, 10 * DAY), sent: 45, delivered: 41 }
+    expect(warmupAt(first, plan, 11 * DAY).stage).toBe(1)
+    expect(warmupAt({ ...first, delivered: 40 }, plan, 11 * DAY).stage).toBe(0)
+  })
+
   it('repeats the stage when less was delivered, however much was sent', () => {
     const first = { ...beginWarmup(plan, 10 * DAY), sent: 50, delivered: 44 }
     const second = warmupAt(first, plan, 11 * DAY)

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { HOUR, MINUTE, SECOND } from '../../src/core/units.ts'
+import { DAY, HOUR, MINUTE, SECOND } from '../../src/core/units.ts'
 import type { SimulatedLane } from '../../src/testing/ledger.ts'
 import { picture } from '../../src/testing/picture.ts'
 import type { Plan } from '../../src/testing/plan.ts'
@@ -59,6 +59,27 @@ describe('a simulation of the real engine', () => {
     })
     expect(lane.delivered).toBe(1_500)
     expect(lane.drainMs).toBeLessThan(1.6 * 5 * HOUR)
+  })
+
+  it('warms up: each day the next stage, as long as what it let go was accepted', async () => {
+    const lane = await only({
+      policies: [
+        {
+          name: 'receiver',
+          domains: ['receiver.example'],
+          warmup: { start: '2026-01-01', daily: [50, 100, 200] },
+        },
+      ],
+      providers: [receiving({ kind: 'token-bucket', rate: '10/s', burst: 100 })],
+      traffic: [{ to: 'receiver.example', messages: 400 }],
+    })
+    const byDay = [0, 1, 2, 3].map((day) =>
+      lane.steps
+        .filter((step) => Math.ceil(step.at / DAY) === day + 1)
+        .reduce((sum, step) => sum + step.delivered, 0),
+    )
+    expect(byDay.slice(0, 3)).toEqual([45, 90, 180])
+    expect(lane.delivered).toBe(400)
   })
 
   it('keeps to the connections a receiver allows after it was told so', async () => {

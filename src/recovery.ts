@@ -45,11 +45,14 @@ export class Recovery {
     const { store } = outbox.parts
     const looks = beside.get(store) ?? new Set()
     beside.set(store, looks)
-    looks.add(() => {
-      if (outbox.owner.fence === 0 || outbox.stopped) return
-      this.#noticesAt = 0
-      outbox.ask()
-    })
+    const look = () => {
+      if (outbox.disposed) looks.delete(look)
+      else if (outbox.owner.fence > 0) {
+        this.#noticesAt = 0
+        outbox.ask()
+      }
+    }
+    looks.add(look)
     outbox.chore(
       () => (this.#wentBack() ? 0 : Number.POSITIVE_INFINITY),
       () => this.#clockWentBack(),

@@ -52,7 +52,7 @@ describe('close', () => {
     await w.server.seen((l) => l.phase === 'rcpt' && l.text.includes('early'))
     await w.server.seen((l) => l.phase === 'data')
     const began = w.clock.now()
-    await w.clock.runUntil(w.mailer.close({ timeout: '5s' }))
+    await w.clock.runUntil(w.mailer.close({ timeout: '5s' }), { busy: () => w.clock.now() - began >= 5_000 })
     expect(w.clock.now() - began).toBeLessThanOrEqual(7_000)
     const state = async (id: string) => (await store.get(id))?.deliveries[0]
     expect(await state(early.id)).toMatchObject({ state: 'waiting', tries: 0, uncertain: 0 })

@@ -12,27 +12,27 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { BEGIN, HOUR, MINUTE, mail, runner, world } from './scenarios/world.ts'
 
 /** A store whose disk is full, or whose server is away, while `broken` holds. */
-function fragile(store: Store): Store & { broken: boolean } {
-  const outage = { broken: false }
+function fragile(store: Store): Store & { broken: boolean; readonly failures: number } {
+  const outage = { broken: false, failures: 0 }
   const fails = new Set(['add', 'turn', 'bytes', 'claimExpired', 'renew', 'amend'])
   return new Proxy(store, {
     get(target, name) {
-      if (name === 'broken') return outage.broken
+      if (name === 'broken' || name === 'failures') return outage[name]
       const value = Reflect.get(target, name, target)
       if (typeof value !== 'function') return value
       return (...args: unknown[]) => {
-        if (outage.broken && fails.has(String(name)))
-          return Promise.reject(
-            new SteadymailError('STORE_FAILED', 'outbox.db: the disk is full (SQLITE_FULL)'),
-          )
-        return value.apply(target, args)
+        if (!outage.broken || !fails.has(String(name))) return value.apply(target, args)
+        outage.failures++
+        return Promise.reject(
+          new SteadymailError('STORE_FAILED', 'outbox.db: the disk is full (SQLITE_FULL)'),
+        )
       }
     },
     set(_, name, value) {
       if (name === 'broken') outage.broken = value
       return true
     },
-  }) as Store & { broken: boolean }
+  }) as Store & { broken: boolean; readonly failures: number }
 }
 
 describe('a store that fails', () => {
@@ -103,6 +103,21 @@ describe('a store that fails', () => {
   })
 })
 
+it('a lease that cannot be renewed is asked for every few seconds, and the mail goes when it can', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'steadymail-lease-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  const store = fragile(sqliteStore(join(folder, 'outbox.db')))
+  const w = await world({ store })
+  await w.mailer.start()
+  store.broken = true
+  const before = store.failures
+  await w.pass(2 * MINUTE)
+  expect(store.failures - before).toBeLessThan(2 * 60)
+  store.broken = false
+  const ticket = await w.send('a@one.test')
+  expect((await w.run(ticket.settled())).status).toBe('accepted')
+})
+
 /** Several mailers on one SQLite file, one server, one clock: as many processes. */
 async function fleet(smtp: SmtpServerOptions = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'steadymail-fleet-'))
@@ -157,7 +172,7 @@ describe('several processes on one store', () => {
     await run(Promise.all(tickets.map((t) => t.settled())))
     expect(f.server.messages).toHaveLength(30)
     expect(owners).toEqual(['a true'])
-    await f.clock.runUntil(mailers[0]?.close() ?? Promise.reject())
+    await mailers[0]?.close()
     await pass(3_000)
     expect(owners.length).toBe(2)
     const last = await mailers[1]?.sendWithRetry(mail('late@one.test'))
@@ -229,7 +244,7 @@ describe('after a restart', () => {
     for (let i = 0; i < 5; i++) await first.sendWithRetry(mail(`u${i}@slow.test`))
     await runner(f.clock, first).rest()
     expect(f.server.messages).toHaveLength(3)
-    await f.clock.runUntil(first.close())
+    await first.close()
 
     const second = f.join({ policies })
     const { pass, run } = runner(f.clock, second)
@@ -251,7 +266,7 @@ describe('after a restart', () => {
     const ticket = await first.sendWithRetry(mail('a@one.test'), { ttl: '1h' })
     await first.release('one.test')
     await first.hold('one.test', { for: '30m' })
-    await f.clock.runUntil(first.close())
+    await first.close()
     await f.clock.advance(5 * HOUR)
     const second = f.join()
     await second.start()

@@ -57,6 +57,7 @@ export type { ProviderPolicy, Reaction, ReplyRule, RetrySchedule, Warmup } from 
 export type { ExplainedValue, PolicyExplanation } from './core/policy-explain.ts'
 export type { Origin } from './core/policy-parse.ts'
 export type { Phase, Reply } from './core/reply.ts'
+export { type RuleProblem, type RuleSample, testRules } from './core/test-rules.ts'
 export type { Layer, ReplyContext, Verdict } from './core/verdict.ts'
 
 // Stores; then what a store of one's own is asked and answers.

@@ -23,6 +23,7 @@ export interface RuleSample {
   readonly retryAfterMs?: number
 }
 
+/** What is wrong with a rule. */
 export interface RuleProblem {
   /** Id of the rule at fault, where one is. */
   readonly rule?: string

@@ -1,6 +1,6 @@
 // What docs/testing.md shows, run: tests of one's own policy as a user would write them.
 
-import { memoryStore, type ProviderPolicy, wrapTransport } from 'steadymail'
+import { memoryStore, type ProviderPolicy, testRules, wrapTransport } from 'steadymail'
 import { manualClock, rateLimit, scriptedTransport, smtpServer, storeContract } from 'steadymail/testing'
 import { describe, expect, it } from 'vitest'
 
@@ -9,13 +9,22 @@ const acme = {
   domains: ['acme.test'],
   rate: '20/min',
   burst: 5,
-  rules: [{ id: 'acme-slow-down', code: 421, text: /come back later/i, cause: 'rate-limit' }],
+  rules: [
+    {
+      id: 'acme-slow-down',
+      code: 421,
+      text: /come back later/i,
+      cause: 'rate-limit',
+      samples: ['421 4.7.0 mx1: Come back later'],
+    },
+  ],
   reactions: { 'rate-limit': { hold: '15m' } },
 } satisfies ProviderPolicy
 
 const mail = { from: 'shop@sender.test', to: 'wile@acme.test', subject: 'Anvil', text: 'It is on its way.' }
 
 it('reads what acme says', () => {
+  expect(testRules(acme)).toEqual([])
   const mailer = wrapTransport(scriptedTransport(), { store: memoryStore(), policies: [acme] })
   const verdict = mailer.classifyReply('421 4.7.0 mx1: Come back later', { domain: 'acme.test' })
   expect(verdict).toMatchObject({ rule: 'acme-slow-down', cause: 'rate-limit', scope: 'lane' })

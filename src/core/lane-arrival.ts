@@ -29,7 +29,7 @@ import type { ResolvedReaction } from './reaction.ts'
 import type { Reply } from './reply.ts'
 import type { Verdict } from './verdict.ts'
 import { warmupAt } from './warmup.ts'
-import { spend } from './window.ts'
+import { giveBack } from './window.ts'
 
 interface Refusal {
   readonly verdict: Verdict
@@ -98,7 +98,7 @@ export function arrive(
     case 'unexplained':
       return unexplained(settled, limits, now, arrival, random)
     case 'returned':
-      return { state: returned(settled, limits, now, arrival), events: NOTHING }
+      return { state: returned(settled, limits, arrival), events: NOTHING }
     default:
       return arrival satisfies never
   }
@@ -255,14 +255,14 @@ function unexplained(
 }
 
 /** Gives back what an attempt took that never came to speak. */
-function returned(settled: LaneState, limits: LaneLimits, now: number, arrival: Arrival): LaneState {
+function returned(settled: LaneState, limits: LaneLimits, arrival: Arrival): LaneState {
   if (arrival.startedAt <= settled.deafUntil) return settled
   const state = {
     ...settled,
     tokens: Math.min(burstOf(settled, limits), settled.tokens + arrival.recipients),
   }
   if (limits.caps.length > 0)
-    state.windows = state.windows.map((window) => spend(window, -arrival.recipients, now))
+    state.windows = state.windows.map((window) => giveBack(window, arrival.recipients, arrival.startedAt))
   if (state.warmup !== undefined && arrival.startedAt >= state.warmup.dayAt)
     state.warmup = { ...state.warmup, sent: Math.max(0, state.warmup.sent - arrival.recipients) }
   return state

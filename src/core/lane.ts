@@ -175,8 +175,9 @@ export function holdLane(
 export function releaseLane(state: LaneState, limits: LaneLimits, now: number): LaneState {
   if (state.phase !== 'held') return state
   const settled = { ...state, tokens: tokensOf(state, limits, now), at: now }
+  // an attempt that begins in this very millisecond is heard
   return beginRamp(
-    { ...beginFlow(settled, now), phase: 'slow-start', hold: undefined, deafUntil: now },
+    { ...beginFlow(settled, now), phase: 'slow-start', hold: undefined, deafUntil: now - 1 },
     limits,
   )
 }

@@ -59,7 +59,7 @@ export function opensAt(window: RollingWindow, cap: number, now: number): number
   return cap >= 1 ? now : Infinity
 }
 
-/** Spends `count` at `now`; a negative count gives back. */
+/** Spends `count` at `now`. */
 export function spend(window: RollingWindow, count: number, now: number): RollingWindow {
   const part = partOf(window, now)
   const { parts } = window
@@ -67,9 +67,19 @@ export function spend(window: RollingWindow, count: number, now: number): Rollin
   while (from < parts.length && (parts[from] ?? 0) < part - PARTS) from += 2
   const next = from === 0 ? parts.slice() : parts.slice(from)
   const last = next.length - 2
-  if (last >= 0 && (next[last] ?? 0) >= part) next[last + 1] = Math.max(0, (next[last + 1] ?? 0) + count)
-  else if (count > 0) next.push(part, count)
+  if (last >= 0 && (next[last] ?? 0) >= part) next[last + 1] = (next[last + 1] ?? 0) + count
+  else next.push(part, count)
   return { perMs: window.perMs, parts: next }
+}
+
+/** Gives back `count` that was spent at `spentAt`. */
+export function giveBack(window: RollingWindow, count: number, spentAt: number): RollingWindow {
+  const part = partOf(window, spentAt)
+  const parts = window.parts.slice()
+  for (let i = 0; i < parts.length; i += 2) {
+    if (parts[i] === part) parts[i + 1] = Math.max(0, (parts[i + 1] ?? 0) - count)
+  }
+  return { perMs: window.perMs, parts }
 }
 
 /** The same window under a clock that went back: what lies ahead of `now` counts as of now. */

@@ -72,21 +72,36 @@ export class Driven {
     return opening(this.state, this.#limits, this.now, traffic, priority)
   }
 
-  /** Waits for the lane and sends one message; its reply comes at once unless `after` says when. */
+  /** Waits for the lane and sends one message to as many recipients as there is room for, up to `recipients`; its reply comes at once unless `after` says when. */
   send(
     said: Said,
-    options: { ticket?: string; after?: number; inFlight?: number; priority?: 0 | 1 | 2 } = {},
+    options: {
+      ticket?: string
+      after?: number
+      inFlight?: number
+      priority?: 0 | 1 | 2
+      recipients?: number
+    } = {},
   ) {
+    this.now = Math.max(this.now, this.opening(options.priority).at)
     const next = this.opening(options.priority)
-    this.now = Math.max(this.now, next.at)
-    this.state = depart(this.state, this.#limits, this.now, 1)
+    const recipients = Math.min(next.room, options.recipients ?? 1)
+    this.state = depart(this.state, this.#limits, this.now, recipients)
     const startedAt = this.now
     this.now += options.after ?? 1
-    this.arrive(said, { ...options, startedAt, probe: next.probe })
-    return next
+    this.arrive(said.kind === 'accepted' ? { ...said, accepted: recipients } : said, {
+      ...options,
+      recipients,
+      startedAt,
+      probe: next.probe,
+    })
+    return { ...next, startedAt, recipients }
   }
 
-  arrive(said: Said, options: { ticket?: string; startedAt: number; probe?: boolean; inFlight?: number }) {
+  arrive(
+    said: Said,
+    options: { ticket?: string; startedAt: number; probe?: boolean; inFlight?: number; recipients?: number },
+  ) {
     this.serial += 1
     const change = arrive(
       this.state,
@@ -96,7 +111,7 @@ export class Driven {
         ticket: options.ticket ?? `m${this.serial}`,
         startedAt: options.startedAt,
         probe: options.probe ?? false,
-        recipients: 1,
+        recipients: options.recipients ?? 1,
         ...(options.inFlight !== undefined && { inFlight: options.inFlight }),
         ...said,
       } as Arrival,

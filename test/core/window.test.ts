@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { clampWindow, opensAt, openWindow, spend, used } from '../../src/core/window.ts'
+import { clampWindow, giveBack, opensAt, openWindow, spend, used } from '../../src/core/window.ts'
 
 const HOUR = 3_600_000
 
@@ -41,10 +41,11 @@ describe('a rolling window', () => {
     )
   })
 
-  it('gives back what was not used', () => {
-    const window = spend(spend(openWindow(HOUR), 3, 0), -2, 10)
-    expect(used(window, 10)).toBe(1)
-    expect(used(spend(openWindow(HOUR), -2, 10), 10)).toBe(0)
+  it('gives back what was not used, from the time it was spent at', () => {
+    const window = giveBack(spend(spend(openWindow(HOUR), 3, 0), 4, HOUR / 2), 2, 0)
+    expect(used(window, HOUR / 2)).toBe(5)
+    expect(used(window, 1.2 * HOUR)).toBe(4)
+    expect(used(giveBack(openWindow(HOUR), 2, 0), 0)).toBe(0)
   })
 
   it('opens again one window after a clock that went back a year, once clamped', () => {

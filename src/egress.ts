@@ -23,8 +23,12 @@ export class Egress implements Gated {
   readonly #slots: PQueue
   readonly #met = new Map<string, Map<string, number>>()
 
-  constructor(limits: LaneLimits, now: number) {
+  /** What the transport can have on the wire; what is claimed beyond it waits in the transport's own queue. */
+  readonly connections: number
+
+  constructor(limits: LaneLimits, now: number, connections: number = limits.concurrency) {
     this.limits = limits
+    this.connections = connections
     this.state = openLane(limits, now)
     this.#slots = new PQueue({ concurrency: limits.concurrency })
   }

@@ -85,9 +85,9 @@ export class Lanes {
   #bulkCredit = 0
   /** Queues whose message made a hold of a lane, the egress or a From domain, since a probe last passed. */
   readonly #refused = new Map<Gated, readonly Queue[]>()
-  readonly #egress: Gated
+  readonly #egress: Gated & { readonly connections: number }
 
-  constructor(egress: Gated) {
+  constructor(egress: Gated & { readonly connections: number }) {
     this.#egress = egress
   }
 
@@ -404,6 +404,9 @@ export class Lanes {
   /** Whether the lane has a slot and taking one more would leave none: that one is for a lane without. */
   isKeptFrom(lane: Lane, now: number, priority: Priority): boolean {
     if (lane.inFlight === 0 || this.#egress.inFlight === 0) return false
+    const { connections, limits } = this.#egress
+    // what is claimed ahead waits behind a lane that hangs: it may hang all connections but one
+    if (limits.concurrency > connections && connections > 1 && lane.inFlight >= connections - 1) return true
     const after = { inFlight: this.#egress.inFlight + 1, probing: this.#egress.probing }
     const bound: Bound | undefined = opening(
       this.#egress.state,

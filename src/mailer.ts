@@ -31,9 +31,9 @@ import {
 } from './options.ts'
 import { Outbox } from './outbox.ts'
 import { Outcomes, statuses, toStatus } from './outcomes.ts'
-import { Recovery } from './recovery.ts'
+import { nudge, Recovery } from './recovery.ts'
 import { type Reporter, report } from './report.ts'
-import type { NewDelivery, Stored } from './stores/store.ts'
+import type { NewDelivery, Notice, Stored } from './stores/store.ts'
 import { newId, type Ticket } from './ticket.ts'
 import { openTarget, type Target, type TransportInput } from './transporter.ts'
 
@@ -164,8 +164,10 @@ export function wrapTransport<M = Record<string, unknown>>(
   }
 }
 
-const FREEZE_AT_ONCE = 16
-/** Frozen mail on its way into the store; intake waits above it. */
+/** Messages being built or stored at a time: as many as share a commit well, fewer when they are large. */
+const INTAKE_MOST = 64
+const INTAKE_LEAST = 4
+/** What they may come to together, of the size that is usual. */
 const INTAKE_BYTES = 64 * 1024 * 1024
 
 class SteadyMailer<M> implements Mailer<M> {
@@ -177,9 +179,10 @@ class SteadyMailer<M> implements Mailer<M> {
   readonly #events: Events
   readonly #outbox: Outbox
   readonly #outcomes: Outcomes
-  readonly #intake = new PQueue({ concurrency: FREEZE_AT_ONCE })
+  readonly #intake = new PQueue({ concurrency: INTAKE_MOST })
   readonly #closing = new AbortController()
-  #intakeBytes = 0
+  /** Of the messages taken in lately, fading. */
+  #largest = 0
   #opened: Promise<void> | undefined
   #started: Promise<void> | undefined
   #closed: Promise<void> | undefined
@@ -216,7 +219,8 @@ class SteadyMailer<M> implements Mailer<M> {
     })
     // who waits here is told by the loop; when another process takes over, only looking helps
     this.#events.on('owner', ({ owner }) => {
-      if (!owner) this.#outcomes.poll()
+      if (owner) this.#outcomes.handle()
+      else this.#outcomes.poll()
     })
     if (options.deliver) new Recovery(this.#outbox)
   }
@@ -245,6 +249,7 @@ class SteadyMailer<M> implements Mailer<M> {
     const ticket = await this.#intake.add(async () => {
       throwIfAborted(send.signal)
       const frozen = await freeze(this.#target, mail, { maxMessageBytes: this.#options.maxMessageBytes })
+      this.#fitIntake(frozen.bytes.byteLength)
       await this.#grouping.learn(frozen.to.map(domainOf))
       throwIfAborted(send.signal)
       this.#assertOpen()
@@ -253,28 +258,29 @@ class SteadyMailer<M> implements Mailer<M> {
     return ticket as Ticket
   }
 
+  /** The larger the mail of late, the less of it is taken in at once; mail being built counts, not only what is built. */
+  #fitIntake(size: number): void {
+    this.#largest = Math.max(size, this.#largest * 0.9)
+    const fitting = Math.floor(INTAKE_BYTES / Math.max(1, this.#largest))
+    const concurrency = Math.min(INTAKE_MOST, Math.max(INTAKE_LEAST, fitting))
+    if (concurrency !== this.#intake.concurrency) this.#intake.concurrency = concurrency
+  }
+
   async #store(frozen: Frozen, send: ResolvedSend): Promise<Ticket> {
     const { store, clock } = this.#options
     const now = clock.now()
     const message = this.#message(frozen, send, now)
     const deliveries = this.#deliveries(frozen, message, send, now)
     this.#foresee(deliveries, now)
-    this.#intakeBytes += message.size
-    if (this.#intakeBytes > INTAKE_BYTES) this.#intake.pause()
-    try {
-      const adding = store.add(
-        { message, bytes: frozen.bytes, deliveries },
-        this.#options.maxWaiting,
-        this.#outbox.owner.fence,
-      )
-      clock.working?.(adding)
-      const added = await adding
-      if (added.kind === 'conflict') throw keyConflict(message.key)
-      if (added.kind === 'duplicate') return this.#ticketOf(added.ticket, message.key, true)
-    } finally {
-      this.#intakeBytes -= message.size
-      if (this.#intake.isPaused && this.#intakeBytes <= INTAKE_BYTES) this.#intake.start()
-    }
+    const adding = store.add(
+      { message, bytes: frozen.bytes, deliveries },
+      this.#options.maxWaiting,
+      this.#outbox.owner.fence,
+    )
+    clock.working?.(adding)
+    const added = await adding
+    if (added.kind === 'conflict') throw keyConflict(message.key)
+    if (added.kind === 'duplicate') return this.#ticketOf(added.ticket, message.key, true)
     this.#noteAdded(deliveries)
     if (this.#events.heard('queued')) {
       this.#events.emit('queued', {
@@ -350,7 +356,10 @@ class SteadyMailer<M> implements Mailer<M> {
   }
 
   #noteAdded(deliveries: readonly NewDelivery[]): void {
-    if (this.#outbox.owner.fence === 0) return // whoever owns the store was sent a notice
+    if (this.#outbox.owner.fence === 0) {
+      nudge(this.#options.store) // its owner was sent a notice
+      return
+    }
     const now = this.#options.clock.now()
     const { lanes } = this.#outbox
     for (const d of deliveries) {
@@ -427,13 +436,13 @@ class SteadyMailer<M> implements Mailer<M> {
     const until = options.for === undefined ? Number.MAX_SAFE_INTEGER : now + duration(options.for, 'for')
     const reason = options.reason ?? 'held by the operator'
     if (this.#outbox.owner.fence > 0) this.#outbox.holdLane(lane, until, reason)
-    else await this.#options.store.notify({ kind: 'hold', lane, until, reason })
+    else await this.#notify({ kind: 'hold', lane, until, reason })
   }
 
   async release(lane: string): Promise<void> {
     await this.#ready()
     if (this.#outbox.owner.fence > 0) this.#outbox.releaseLane(lane)
-    else await this.#options.store.notify({ kind: 'release', lane })
+    else await this.#notify({ kind: 'release', lane })
   }
 
   async cancel(id: string): Promise<boolean | undefined> {
@@ -455,7 +464,7 @@ class SteadyMailer<M> implements Mailer<M> {
       flying++
     }
     if (flying === 0 && stored.deliveries.some((d) => d.state === 'claimed'))
-      await this.#options.store.notify({ kind: 'cancel', ticket: id })
+      await this.#notify({ kind: 'cancel', ticket: id })
     for (const delivery of stored.deliveries) {
       if (delivery.reason === 'cancelled' && delivery.settledAt === now)
         this.#outbox.teller.failed({ fence: 0, message: stored.message, deliveries: [] }, delivery)
@@ -539,8 +548,8 @@ class SteadyMailer<M> implements Mailer<M> {
   async eraseRecipient(address: string): Promise<number> {
     await this.#ready()
     checkAddress(address, 'address')
-    const { store, clock, onSettled } = this.#options
-    const tickets = await store.erase(address, clock.now(), this.#outbox.owner.fence, onSettled !== undefined)
+    const { store, clock } = this.#options
+    const tickets = await store.erase(address, clock.now(), this.#outbox.owner.fence, this.#keepOutcomes)
     for (const ticket of tickets) {
       for (const flight of this.#outbox.flights.values())
         if (flight.claim.message.id === ticket) flight.cancelled = true
@@ -711,8 +720,8 @@ class SteadyMailer<M> implements Mailer<M> {
   }
 
   #amend(id: string, change: (stored: Stored) => readonly Delivery[]): Promise<Stored | undefined> {
-    const { store, clock, onSettled } = this.#options
-    const amending = store.amend(id, change, clock.now(), this.#outbox.owner.fence, onSettled !== undefined)
+    const { store, clock } = this.#options
+    const amending = store.amend(id, change, clock.now(), this.#outbox.owner.fence, this.#keepOutcomes)
     clock.working?.(amending)
     return amending
   }
@@ -722,13 +731,26 @@ class SteadyMailer<M> implements Mailer<M> {
     this.#outbox.ask()
   }
 
-  async #ticketOf(id: string, key: string | undefined, duplicate: boolean): Promise<Ticket> {
-    const stored = await this.#options.store.get(id)
-    if (stored === undefined) throw new SteadymailError('NOT_FOUND', `the message of key '${key}' is gone`)
-    return this.#newTicket(stored.message, duplicate)
+  /** Whoever delivers may have a durable handler that this process knows nothing of; one without it lets go of them. */
+  get #keepOutcomes(): boolean {
+    return this.#options.onSettled !== undefined || this.#outbox.owner.fence === 0
   }
 
-  #newTicket(message: Message, duplicate: boolean): Ticket {
+  async #notify(notice: Notice): Promise<void> {
+    await this.#options.store.notify(notice)
+    nudge(this.#options.store)
+  }
+
+  /** A key is remembered longer than its message: then that it was sent is all there is to say. */
+  async #ticketOf(id: string, key: string | undefined, duplicate: boolean): Promise<Ticket> {
+    const stored = await this.#options.store.get(id)
+    return this.#newTicket(
+      stored?.message ?? { id, messageId: '', ...(key === undefined ? {} : { key }) },
+      duplicate,
+    )
+  }
+
+  #newTicket(message: Pick<Message, 'id' | 'key' | 'messageId'>, duplicate: boolean): Ticket {
     const { id, key, messageId } = message
     return {
       id,
@@ -760,9 +782,13 @@ function mxLookup({ resolveMx }: ResolvedOptions, target: Target): MxLookup | un
 }
 
 /** A pool's connections are its slots, where the user stated none. */
-function egressOf({ egress }: ResolvedOptions, target: Target): ResolvedOptions['egress'] {
-  const concurrency = egress.concurrency ?? target.maxConnections ?? egress.limits.concurrency
-  return { ...egress, limits: { ...egress.limits, concurrency } }
+function egressOf({ egress, onUncertain }: ResolvedOptions, target: Target): ResolvedOptions['egress'] {
+  const connections = egress.concurrency ?? target.maxConnections ?? egress.limits.concurrency
+  // A pool has a queue of its own: with one message in it for each connection, none waits for our next commit.
+  // Where what was sent by a process that died must not be sent again, nothing is claimed ahead.
+  const ahead = egress.concurrency === undefined && target.kind === 'smtp-pool' && onUncertain === 'retry'
+  const concurrency = ahead ? 2 * connections : connections
+  return { ...egress, connections, limits: { ...egress.limits, concurrency } }
 }
 
 function keyConflict(key: string | undefined): SteadymailError {

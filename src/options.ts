@@ -98,6 +98,8 @@ export interface SendOptions {
 export interface ResolvedEgress {
   /** `concurrency` is 5 where none was stated. */
   readonly limits: LaneLimits
+  /** What the transport can have on the wire; `limits.concurrency` may be more, where the transport has a queue. */
+  readonly connections?: number
   /** As stated; where it was not, the pool's `maxConnections` comes before the 5 of `limits`. */
   readonly concurrency: number | undefined
   readonly gate: EgressGate | undefined

@@ -88,6 +88,7 @@ export class Outbox {
   readonly teller: Teller
   readonly flights = new Map<number, Flight>()
   readonly parts: OutboxParts
+  disposed = false
   /** The newest failure of the store, until it works again. */
   storeFailure: { readonly error: unknown; readonly since: number } | undefined
   #unsaved: Unsaved[] = []
@@ -103,6 +104,7 @@ export class Outbox {
   #retryAt = 0
   readonly #permits: Permits | undefined
   #timer: Timer | undefined
+  #soon: Timer | undefined
   #timerAt = Number.POSITIVE_INFINITY
   /** What else wants the timer, and what it does then. */
   readonly #chores: { at: () => number; run: () => Promise<void> | void }[] = []
@@ -117,7 +119,8 @@ export class Outbox {
     const now = parts.clock.now()
     this.parts = parts
     setMaxListeners(0, this.#aborting.signal) // one per attempt under way
-    this.egress = new Egress(parts.options.egress.limits, now)
+    const { limits, connections } = parts.options.egress
+    this.egress = new Egress(limits, now, connections)
     this.lanes = new Lanes(this.egress)
     this.owner = new Ownership(parts.store, parts.ownerId, parts.clock)
     this.teller = new Teller(parts.events, parts.store, parts.clock)
@@ -250,8 +253,10 @@ export class Outbox {
 
   dispose(): void {
     this.#stopped = true
+    this.disposed = true
     this.#timer?.cancel()
     this.#timer = undefined
+    this.#soon?.cancel()
   }
 
   async #run(): Promise<void> {
@@ -569,7 +574,18 @@ export class Outbox {
       this.#noteAgain(concluded.settlement.delivery)
     }
     this.lanes.reschedule(lane, now)
-    this.ask()
+    this.#askWhenWorth()
+  }
+
+  /** While the transport has enough to do, results gather: one commit for several. */
+  #askWhenWorth(): void {
+    if (this.egress.inFlight <= this.egress.connections) this.ask()
+    else {
+      this.#soon ??= this.parts.clock.after(GATHER_MS, () => {
+        this.#soon = undefined
+        this.ask()
+      })
+    }
   }
 
   /** A From domain that opens wakes its lanes; one that closes is noticed by each when its turn comes. */
@@ -746,6 +762,8 @@ export class Outbox {
   }
 }
 
+/** A result waits this long at most for others to be saved with. */
+const GATHER_MS = 3
 /** What is due and cannot begin is looked at again after so long; sooner where nothing is known to hold it up. */
 const LOOK_AGAIN_MS = 1_000
 const LOOK_SOON_MS = 5

@@ -17,6 +17,7 @@ import {
   disabled,
   full,
   international,
+  mailboxAway,
   refusedRecipient,
   relaying,
   relayingDomain,
@@ -26,17 +27,16 @@ import {
   unverified,
 } from './recipient.ts'
 import {
-  addressBlocked,
   domainAuthentication,
   encryption,
-  listed,
   login,
   names,
-  reputation,
   senderAddress,
+  senderBlocked,
   senderWords,
   spoofing,
 } from './sender.ts'
+import { addressBlocked, listed, reputation } from './standing.ts'
 import { commands, commandsFirst, line, lineFirst, routing, unwell } from './system.ts'
 
 export const GENERAL_RULES: readonly ReplyRule[] = [
@@ -68,8 +68,10 @@ export const GENERAL_RULES: readonly ReplyRule[] = [
   ...full,
   ...tooFast,
   ...tooLarge,
+  ...senderBlocked,
   ...senderAddress,
   ...addressBlocked,
+  ...mailboxAway,
   ...disabled,
   ...routing,
   ...unknownUser,

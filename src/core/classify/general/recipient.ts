@@ -30,7 +30,7 @@ export const full = [
   general(
     'mailbox-full',
     'mailbox-full',
-    /\bover[ -]?quota|\boverquota|\b(?:mailbox|mail box|inbox|folder|maildir|mailfolder|account|user|recipient)\b(?:'s)?[a-z ]{0,30}\b(?:is |are )?(?:too )?full\b|\bfull mailbox|\bmailbox full|\bquota (?:is |has been |usage )?(?:exceed\w{0,3}|full|violation|over|reached|limit|check failed)|\b(?:exceed\w{0,3}|over|above|reached|beyond) (?:\w{1,12} ){0,4}(?:disk |mailbox |mail |storage |allowed |space |user )?(?:quota|storage (?:allocation|limit|space|quota)|disk (?:space|quota)|mailbox (?:size|limit|quota|storage))|\b(?:mailbox|inbox|storage|account|recipient|user)\b[a-z ]{0,30}\b(?:limit (?:is )?(?:exceed\w{0,3}|reached)|size limit|out of (?:storage|space|disk)|no (?:more )?space|storage limit|space limit|insufficient (?:space|storage|quota)|not enough (?:space|storage))|\bout of (?:storage|mailbox|disk) space|\b(?:insufficient|not enough|no) (?:storage |disk |free )?(?:space|storage|quota) (?:in|on|for|left|available)? ?(?:the |this |user |recipient |mailbox|their)|\bwould exceed (?:\w{1,12} ){0,3}(?:quota|storage|limit|mailbox)|\bextended quota|\bexceeded storage allocation|\bdoes not have enough space|\bspace (?:has been|is) used up|\b(?:blocks|inode) limit|\bpostfach (?:\w{1,10} )?voll|\bspeicherplatz|\bboite (?:\w{1,14} ){0,3}(?:pleine|saturee)|\bbuzon (?:\w{1,10} )?lleno|\bcaixa (?:\w{1,12} ){0,2}cheia|\bcasella (?:\w{1,10} )?piena|\bskrzynka (?:\w{1,14} ){0,2}(?:pelna|przepelniona)|переполнен|已满|\btoo much mail data|\bvirtual mailbox limit|\bmailbox limit exe?eded|\bmailbox size limit|\btoo many messages (?:on the server|in (?:the )?mailbox)|\bno free space|\bdisc quota|\boverdrawn|\bmaxed out|\bcuota (?:\w{1,10} )?(?:excedida|superada)|\bquota superata|\bquota depasse/,
+    /\bout of quota|\b(?:mailbox|inbox) (?:\w{1,10} ){0,2}exceeded (?:the|its|their) (?:limit|maximum)|\bover[ -]?quota|\boverquota|\b(?:mailbox|mail box|inbox|folder|maildir|mailfolder|account|user|recipient)\b(?:'s)?[a-z ]{0,30}\b(?:is |are )?(?:too )?full\b|\bfull mailbox|\bmailbox full|\bquota (?:is |has been |usage )?(?:exceed\w{0,3}|full|violation|over|reached|limit|check failed)|\b(?:exceed\w{0,3}|over|above|reached|beyond) (?:\w{1,12} ){0,4}(?:disk |mailbox |mail |storage |allowed |space |user )?(?:quota|storage (?:allocation|limit|space|quota)|disk (?:space|quota)|mailbox (?:size|limit|quota|storage))|\b(?:mailbox|inbox|storage|account|recipient|user)\b[a-z ]{0,30}\b(?:limit (?:is )?(?:exceed\w{0,3}|reached)|size limit|out of (?:storage|space|disk)|no (?:more )?space|storage limit|space limit|insufficient (?:space|storage|quota)|not enough (?:space|storage))|\bout of (?:storage|mailbox|disk) space|\b(?:insufficient|not enough|no) (?:storage |disk |free )?(?:space|storage|quota) (?:in|on|for|left|available)? ?(?:the |this |user |recipient |mailbox|their)|\bwould exceed (?:\w{1,12} ){0,3}(?:quota|storage|limit|mailbox)|\bextended quota|\bexceeded storage allocation|\bdoes not have enough space|\bspace (?:has been|is) used up|\b(?:blocks|inode) limit|\bpostfach (?:\w{1,10} )?voll|\bspeicherplatz|\bboite (?:\w{1,14} ){0,3}(?:pleine|saturee)|\bbuzon (?:\w{1,10} )?lleno|\bcaixa (?:\w{1,12} ){0,2}cheia|\bcasella (?:\w{1,10} )?piena|\bskrzynka (?:\w{1,14} ){0,2}(?:pelna|przepelniona)|переполнен|已满|\btoo much mail data|\bvirtual mailbox limit|\bmailbox limit exe?eded|\bmailbox size limit|\btoo many messages (?:on the server|in (?:the )?mailbox)|\bno free space|\bdisc quota|\boverdrawn|\bmaxed out|\bcuota (?:\w{1,10} )?(?:excedida|superada)|\bquota superata|\bquota depasse/,
     MANUAL,
     [
       '552 5.2.2 <a@example.com>: user is overquota',
@@ -61,6 +61,20 @@ export const tooLarge = [
   ),
 ]
 
+export const mailboxAway = [
+  general(
+    'mailbox-unavailable',
+    'server-busy',
+    /\b(?:mailbox|recipient|user|account|inbox)\b[a-z ]{0,24}\b(?:unavailable|not available|busy|in use)\b/,
+    RFC,
+    [
+      '450 Requested mail action not taken: mailbox unavailable',
+      '450 4.2.0 <a@example.com> - Recipient temporarily unavailable',
+    ],
+    { code: '4xx', scope: 'recipient' },
+  ),
+]
+
 export const disabled = [
   general(
     'mailbox-disabled',
@@ -73,7 +87,6 @@ export const disabled = [
       '554 delivery error: dd Sorry, your message to a@example.com cannot be delivered. This mailbox is disabled (554.30).',
       '540 5.7.1 <a@example.com>: recipient address rejected: Inactive',
       '550 Account is not active',
-      '450 4.2.0 <a@example.com> - Recipient temporarily unavailable',
     ],
     {},
   ),

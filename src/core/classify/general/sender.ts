@@ -1,4 +1,5 @@
-// General rules about who sends: login, TLS, SPF/DKIM/DMARC, PTR and HELO, block lists, reputation, the sender address.
+// General rules about who sends: login, TLS, SPF/DKIM/DMARC, PTR and HELO, the sender address.
+// Not here: block lists and reputation (standing.ts).
 
 import { BOUNCES, EXCHANGE, EXIM, FILTERS, general, HOSTERS, MANUAL, POSTFIX, RFC, SENDMAIL } from './rule.ts'
 
@@ -175,193 +176,20 @@ export const names = [
   ),
 ]
 
-const LISTS = [
-  'spamhaus',
-  'zen',
-  'sbl',
-  'xbl',
-  'pbl',
-  'dbl',
-  'sbl-xbl',
-  'spamcop',
-  'sorbs',
-  'barracudacentral',
-  'brbl',
-  'uceprotect\\w{0,4}',
-  'abusix',
-  'abuseat',
-  'cbl',
-  'psbl',
-  'surriel',
-  'njabl',
-  'dsbl',
-  'mailspike',
-  'senderscore',
-  'senderbase',
-  'invaluement',
-  'ivmsip\\w{0,2}',
-  'ivmuri',
-  'ivmsip24',
-  'surbl',
-  'uribl',
-  'rbl',
-  'dnsbl\\w{0,4}',
-  'dnsbls',
-  'rbls',
-  'dnsrbl',
-  'dnsblock',
-  'hostkarma',
-  'junkemailfilter',
-  'spamrats',
-  'spfbl',
-  'backscatterer',
-  'nixspam',
-  'manitu',
-  'drbl',
-  'ahbl',
-  'blocklist\\.de',
-  'anti-?spam\\.org\\.cn',
-  'cblplus',
-  'spamrl',
-  'spameatingmonkey',
-  'lashback',
-  'truncate',
-  'gbudb',
-  'imp\\.ch',
-  'dronebl',
-  'tornevall',
-  'wpbl',
-  'cobion',
-  'proofpoint dynamic',
-  'cloudmark sender intelligence',
-  'csi\\.cloudmark',
-  'cidr\\.bl',
-  'bl\\.score',
-  'css',
-  'rblsmtpd',
-  'bl\\.spamcop',
-  'spamcannibal',
-  'protected sky',
-  'sip\\.invaluement',
-  'ubl',
-  'mxrate',
-  'rats-\\w{2,6}',
-  'spam-?rbl',
-  'blackholes?',
-  'xbl\\w{0,3}',
-  'ipbl',
-  'realtime block',
-  'real-?time black',
-]
-
-export const listed = [
+export const senderBlocked = [
   general(
-    'listed-url',
-    'blocklist',
-    /\b(?:url|urls|uri|link|links|domain in (?:the )?(?:body|message)|website|domains? (?:contained|found|present|referenced))\b[^;]{0,80}\b(?:black-?list\w{0,3}|block-?list\w{0,3}|listed|surbl|uribl|dbl|dnsbl|spamhaus|rbl)\b|\b(?:surbl|uribl|ivmuri)\b|\bblack-?listed url/,
-    FILTERS,
-    [
-      '550 A URL in this email (example.com) is listed on https://spamrl.com/. Please resolve and retry',
-      '554 5.7.1 Service unavailable; Client host [mail.example.com] blocked using multi.uribl.com',
-      '554 5.7.1 blacklisted URL in message',
-    ],
-    { scope: 'message' },
-  ),
-  general(
-    'listed-user',
-    'policy-other',
-    /\b(?:user|recipient|local|personal|sender'?s?|by|private|address|mailaddr)\b(?:'s|s)? ?(?:blacklist|black list|block ?list|blocked senders?|deny ?list|reject list|block list)\b|\bblocked by (?:the )?(?:recipient|user)|\bblacklisted by (?:the )?(?:recipient|user|mailaddr)|\bsender (?:address )?(?:\w{1,12} )?(?:is )?(?:in |on )(?:the )?(?:\w{1,12} )?(?:blacklist|black list|block ?list)|\bmanually blocked senders|\bblocked senders?\b|\byou (?:have been|are) blocked by|\bbadmailfrom|\brecipient (?:has )?blocked|\brefuse(?:s|d)? to (?:accept|receive)\b[a-z ]{0,20}\b(?:your|from you)/,
-    FILTERS,
-    [
-      '550 Rejected by header based manually Blocked Senders: a@example.com',
-      '550 5.7.1 Blacklisted by recipient',
-      '550 Envelope blocked - User Entry, blocked by user',
-    ],
-    {},
-  ),
-  general('listed-named', 'blocklist', new RegExp(LISTS.map((list) => `\\b${list}\\b`).join('|')), BOUNCES, [
-    '554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org; https://www.spamhaus.org/sbl/query/SBL468702',
-    '553 5.3.0 flpd594 DNSBL:RBL 521< 192.0.2.1 >_is_blocked.',
-    '550 5.7.1 Rejected: 192.0.2.1 listed at zen.spamhaus.org',
-    '554 rbl deny.',
-  ]),
-  general(
-    'listed-words',
-    'blocklist',
-    /\bblack-?list|\bblack list|\bblock-?list|\bblock list|\bblocklisted|\bdeny-?list|\bspam(?:mer)?s? (?:sources? )?(?:list|database)\b|\b(?:is|are|was|been|has been|found|currently|you're|address) (?:\w{1,12} ){0,2}(?:listed|blacklisted|blocklisted)\b(?! (?:as|in (?:the|our) directory))|\b(?:listed|blocked|rejected|refused|denied) (?:at|by|in|on|using|via|due to listing) (?:\w{1,12} ){0,2}[a-z0-9-]{1,30}\.[a-z0-9.-]{2,40}\b|\bblocked using\b|\blisted (?:in|on|at|by)\b|\bdue to (?:a )?listing|\bpoor reputation sender\b|\bto (?:request removal|be removed|delist)\b|\bde-list|\bdelist|\bgelistet|\bschwarze liste|\bsperrliste|\bliste noire|\blista negra|\blista nera|\bczarn\w{1,5} list|\bblockliste\b|черн\w{1,4} списк|黑名单|\bremoval from (?:this|the|our) list|\bblack ip\b/,
-    MANUAL,
-    [
-      '550 Your IP is blacklisted',
-      '554 IP address is block listed.',
-      '550 192.0.2.4 listed at bl.example.net',
-      '550 Sorry, your IP steht auf einer Sperrliste',
-    ],
-  ),
-]
-
-const LOW = '(?:low|poor|bad|insufficient|negative|no|weak|untrusted|degraded|unknown|neutral|questionable)'
-
-export const reputation = [
-  general(
+    'domain-blocked',
     'reputation-domain',
-    'reputation-domain',
-    new RegExp(
-      `\\b${LOW} (?:\\w{1,12} ){0,2}(?:reputation|reputation score) (?:of|for) (?:\\w{1,10} ){0,4}(?:domain|from|sender domain|url)|\\b${LOW} (?:sending |sender |from |e-mail |email )?domain reputation|\\bdomain(?:'s)? (?:\\w{1,10} ){0,3}(?:has |with )?(?:a )?(?:very )?${LOW} reputation|\\bdomain reputation|\\breputation of (?:a |the |your )?(?:\\w{1,10} )?domain|\\breputation\\b[a-z ]{0,30}\\bdomain used|\\breputation for (?:the )?(?:sender |sending )?domain|\\bdomain #?\\S{1,40} (?:has |with )(?:a )?(?:\\w{1,8} )?${LOW} reputation`,
-    ),
-    MANUAL,
-    [
-      '550 5.7.1 Our system has detected that this message is likely suspicious due to the very low reputation of the sending domain.',
-      '554 Your access to this mail system has been rejected due to poor reputation of a domain used in message transfer',
-    ],
+    /\b(?:your|sender|sending|sender's|from|envelope) domain\b[^.;]{0,40}\b(?:blocked|banned|suspended|not accepted|blocklisted|not welcome)\b/,
+    BOUNCES,
+    '550 5.7.1 Your domain is blocked',
   ),
   general(
-    'reputation-address',
-    'reputation-ip',
-    /\breputation\b|\bsenderscore|\bsender score|\bsenderbase|\btrust score|\bsender (?:has a )?(?:bad|poor)|\buntrusted (?:ip|host|sender|server|client)|\bnew or untrusted/,
-    MANUAL,
-    [
-      "554 Your access to this mail system has been rejected due to the sending MTA's poor reputation.",
-      '421 4.7.0: Sender IP rejected: sending IP has insufficient reputation.',
-      '451 4.7.650 The mail server [192.0.2.1] has been temporarily rate limited due to IP reputation.',
-    ],
-  ),
-]
-
-export const addressBlocked = [
-  general(
-    'ip-complaints',
-    'reputation-ip',
-    /\b(?:user|spam|abuse) complaints?|\btoo many spams?\b|\btoo many errors from (?:your )?ip|\bcomplaint rate|\bcomplaints\b|\b(?:abuse|spam|attack|bad behaviou?r|malicious|suspicious activity|suspicious) (?:\w{1,10} ){0,3}(?:from|by|of) (?:your|this|ipaddr|\[ipaddr)(?: \w{1,10})?|\bidentified as (?:a )?spam(?:mer)?\b(?! message)|\bsuspiciously like spammer|\b(?:za|wegen|por|pour) spam\b|\bspamming issues|\bspam source|\bsource of spam|\bspammer\b|\bsending spam\b|\bopen (?:proxy|relay)\b|\bbotnet|\bintrusion\b|\binfected\b(?! (?:with|by|message|file|attach))|\bcompromised\b|\bzombie/,
-    MANUAL,
-    [
-      '421 4.7.0 [TS01] Messages from 192.0.2.1 temporarily deferred due to user complaints',
-      '450 4.7.1 Twoj serwer poczty 192.0.2.60 zostal tymczasowo zablokowany za spam',
-      '550 Client host blocked for spamming issues',
-    ],
-  ),
-  general(
-    'ip-blocked',
-    'reputation-ip',
-    /\b(?:ip|ips|ipaddr|ip address|adresse ip|ip-adresse|direccion ip|subnet|netblock|asn|(?:your|sending|sender|source|client|connecting|remote|originating|this|twoj) (?:host|server|mta|network|mail ?server|ip|system|machine|hostname|isp|country|serwer(?: poczty)?|mail host)|client host|(?:mail )?(?:host|server) \[?ipaddr)\b[^.;]{0,60}\b(?:block\w{0,3}|bann?(?:ed)?|reject(?:ed|ing)?|refused|denied|not (?:allowed|permitted|accepted|welcome|authori[sz]ed|trusted)|filtered|prohibited|forbidden|gesperrt|blockiert|geblockt|abgelehnt|bloquee?|bloquead[ao]|bloccat[ao]|zablokowan\w{1,2}|suspended|deferred|restricted|unwelcome|quarantined|blackholed|firewalled|delayed|penali[sz]ed|not be accepted|flagged|suspicious)\b/,
-    MANUAL,
-    [
-      '421 4.3.2 Your IP(192.0.2.31) is filtered and this connection will be closed.',
-      '554 5.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied',
-      '554 Host 192.0.2.3 blocked',
-    ],
-    {},
-  ),
-  general(
-    'ip-not-allowed',
-    'reputation-ip',
-    /\b(?:block\w{0,3}|bann(?:ed|ing)|reject(?:ed|ing|s)?|refus(?:ed|ing|es?)|deni(?:ed|es)|deny|not accept\w{0,3}|don't accept|do not accept|no longer accept\w{0,3}|not allowed?|not permitted|cannot accept|filtered|prohibit\w{0,3}|not accepting)\b[^.;]{0,60}\b(?:your ip|your (?:smtp |mail |e-mail |sending )?(?:host|server|mta|network|address|mail ?server|isp|country|location|hostname)|this (?:ip|host|server|network)|ipaddr|\[ipaddr|sending ip|source ip|client ip|sender ip|ip address|connecting ip|connections? from|adresse ip|ip-adresse|your site|mail from (?:your|this) (?:ip|server|host|network|mail))|\byou are not (?:allowed|permitted|authori[sz]ed|welcome) to (?:connect|use|talk|access)|\bnot allowed to connect|\byour access [a-z -]{0,60}(?:has been|was|is) (?:rejected|denied|blocked)|\bconnections? (?:\w{1,10} ){0,3}(?:blocked|banned|denied|not allowed|not authori[sz]ed|not (?:be )?accepted|prohibited|rejected)\b|\bno access from|\baccess from\b[^.]{0,40}\b(?:block|denied|not)|\bip check (?:error|failed)|\b(?:sender|sending|source|client|your|connecting|remote) (?:ip|mta|server|host)(?: address)? (?:\w{1,10} ){0,3}(?:reject|block|bann|denied|refus)|\bgeograph|\bgeo-ip\b|\bgeoip|\bcountry\b|\bwe do not accept mail from (?:this|your)|\bgo away\b/,
-    MANUAL,
-    [
-      '554 5.7.1 You are not allowed to connect.',
-
-      '550 #5.7.1 Your access to submit messages to this e-mail system has been rejected.',
-    ],
-    {},
+    'sender-blocked',
+    'sender-rejected',
+    /\b(?:sender|your (?:e-mail |email )?address|from address)\b[a-z ]{0,30}\b(?:blocked|banned)\b/,
+    BOUNCES,
+    ['550 5.7.1 Sender blocked', '553 Sorry, your email address has been blocked'],
   ),
 ]
 

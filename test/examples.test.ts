@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type SmtpServer, type SmtpServerOptions, smtpServer } from 'steadymail/testing'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, type TestContext } from 'vitest'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const EXAMPLES = ['quickstart', 'durable', 'custom-policy', 'events', 'drop-in', 'graceful-shutdown']
@@ -20,7 +20,11 @@ interface Run {
   ended: Promise<{ readonly code: number | null; readonly out: string }>
 }
 
-async function run(name: string, smtp: SmtpServerOptions = {}): Promise<Run> {
+async function run(
+  { onTestFinished }: TestContext,
+  name: string,
+  smtp: SmtpServerOptions = {},
+): Promise<Run> {
   const server = await smtpServer(smtp)
   const cwd = mkdtempSync(join(tmpdir(), 'steadymail-example-'))
   const child = spawn(
@@ -68,29 +72,29 @@ async function run(name: string, smtp: SmtpServerOptions = {}): Promise<Run> {
 
 const recipients = (server: SmtpServer) => server.messages.flatMap((message) => message.to).sort()
 
-describe('examples', () => {
+describe.concurrent('examples', { timeout: 90_000 }, () => {
   it.each(EXAMPLES)('%s is under 40 lines', (name) => {
     expect(readFileSync(join(root, 'examples', `${name}.ts`), 'utf8').split('\n').length).toBeLessThan(41)
   })
 
-  it('quickstart delivers one mail', async () => {
-    const { server, ended } = await run('quickstart')
+  it('quickstart delivers one mail', async (context) => {
+    const { server, ended } = await run(context, 'quickstart')
     const { code, out } = await ended
     expect(out).toMatch(/^\w+ is on disk; .*\naccepted - 250 2\.0\.0 Ok/)
     expect(code).toBe(0)
     expect(recipients(server)).toEqual(['ada@example.com'])
   })
 
-  it('durable delivers once what another process took twice', async () => {
-    const { server, ended } = await run('durable')
+  it('durable delivers once what another process took twice', async (context) => {
+    const { server, ended } = await run(context, 'durable')
     const { code, out } = await ended
     expect(out).toBe('true true\ninvoice-7 accepted { invoice: 7 }\n')
     expect(code).toBe(0)
     expect(recipients(server)).toEqual(['ada@example.com'])
   })
 
-  it('custom-policy shows what its rule and its limits make of it', async () => {
-    const { server, ended } = await run('custom-policy')
+  it('custom-policy shows what its rule and its limits make of it', async (context) => {
+    const { server, ended } = await run(context, 'custom-policy')
     const { code, out } = await ended
     expect(out).toContain('rate-limit transient acme-slow-down 900000')
     expect(out).toMatch(/rate +20\/min +policy 'acme'/)
@@ -98,8 +102,8 @@ describe('examples', () => {
     expect(recipients(server)).toEqual(['wile@acme.com'])
   })
 
-  it('events tells what became of each recipient', async () => {
-    const { server, ended } = await run('events', {
+  it('events tells what became of each recipient', async (context) => {
+    const { server, ended } = await run(context, 'events', {
       script: { on: 'rcpt', to: 'nobody@example.com', answer: '550 5.1.1 User unknown' },
     })
     const { code, out } = await ended
@@ -111,16 +115,30 @@ describe('examples', () => {
     expect(recipients(server)).toEqual(['ada@example.com'])
   })
 
-  it('drop-in sends through a nodemailer transporter', async () => {
-    const { server, ended } = await run('drop-in')
+  it('drop-in sends through a nodemailer transporter', async (context) => {
+    const { server, ended } = await run(context, 'drop-in')
     const { code, out } = await ended
     expect(out).toMatch(/^250 2\.0\.0 queued as \w+\naccepted\n$/)
     expect(code).toBe(0)
     expect(recipients(server)).toEqual(['ada@example.com'])
   })
 
-  it('graceful-shutdown answers at once and ends at SIGTERM', async () => {
-    const { server, child, line, ended } = await run('graceful-shutdown')
+  it('demo loses nothing, doubles nothing, and shows the lane held, probed and recovered', {
+    timeout: 90_000,
+  }, async (context) => {
+    const { ended } = await run(context, 'demo')
+    const { code, out } = await ended
+    const told = out.split('\n').filter((line) => line.includes(' busy.test '))
+    const states = told.map((line) => /HELD|probing|SLOW START|OPEN/.exec(line)?.[0]).filter(Boolean)
+    expect(states.join(' ')).toMatch(/^(HELD probing )+SLOW START OPEN/)
+    expect(out).toMatch(/nobody@strict\.test +failed \(rejected\) +1 +550/)
+    expect(out).toMatch(/anyone@never\.test +failed \(expired\)/)
+    expect(out).toContain('41 messages arrived, 0 were lost, 0 came twice, 0 have no outcome.')
+    expect(code).toBe(0)
+  })
+
+  it('graceful-shutdown answers at once and ends at SIGTERM', async (context) => {
+    const { server, child, line, ended } = await run(context, 'graceful-shutdown')
     const port = /port: (\d+)/.exec(await line(/listening/))?.[1]
     const post = (to: string) => fetch(`http://127.0.0.1:${port}/`, { method: 'POST', body: to })
     const accepted = await post('ada@example.com')

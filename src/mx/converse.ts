@@ -37,6 +37,9 @@ export interface ConverseParts {
   readonly isRecycle: (reply: Reply) => boolean
 }
 
+/** Postfix answers ever more slowly from the eleventh refused command on (smtpd_soft_error_limit). */
+const MAX_ERRORS = 8
+
 export async function converse(parcel: Parcel, parts: ConverseParts): Promise<Conversation> {
   const { pool, hosts } = parts
   const { transaction, signal } = parcel
@@ -65,7 +68,8 @@ export async function converse(parcel: Parcel, parts: ConverseParts): Promise<Co
     chapters.push(result.lines)
     learn(session, result, parts)
     const learned = hosts.limit(session.host) ?? Number.POSITIVE_INFINITY
-    pool.release(session, session.messages >= Math.min(parcel.messagesPerConnection, learned))
+    const spent = session.messages >= Math.min(parcel.messagesPerConnection, learned)
+    pool.release(session, spent || session.errors >= MAX_ERRORS)
     const { ended } = result
     const said = earlier.length === 0 ? result.said : [...earlier, ...result.said]
     if (!ended || result.unanswered.length === 0) return { said, chapters, refusal: result.refusal }
@@ -105,7 +109,16 @@ function transact(
 }
 
 function unsent(said: readonly Said[], lines: readonly string[]): ExchangeResult {
-  return { said, unanswered: [], ended: undefined, heard: true, refusal: undefined, lines, after: 'ready' }
+  return {
+    said,
+    unanswered: [],
+    ended: undefined,
+    heard: true,
+    refusal: undefined,
+    errors: 0,
+    lines,
+    after: 'ready',
+  }
 }
 
 function all(to: readonly string[], reply: Reply): Said[] {

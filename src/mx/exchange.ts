@@ -49,6 +49,8 @@ export interface ExchangeResult {
   readonly heard: boolean
   /** What `body` threw; nothing was delivered then. */
   readonly refusal: { readonly error: unknown } | undefined
+  /** Commands that were refused. */
+  readonly errors: number
   /** What was said; of the body, its length. */
   readonly lines: readonly string[]
   /** Whether the session can go on, and whether with an RSET first. */
@@ -89,6 +91,7 @@ export class Exchange {
   #step: Step
   #answered = 0
   #accepted = 0
+  #errors = 0
   #sender: WireReply | undefined
   #dotSent = false
   #refusal: { readonly error: unknown } | undefined
@@ -127,6 +130,7 @@ export class Exchange {
   hear(said: WireReply): void {
     this.#lines.push(`S: ${said.text}`)
     const positive = said.code >= 200 && said.code < 300
+    if (said.code >= 400) this.#errors++
     if (said.code === 421 && this.#isBeforeBody()) {
       this.#abandon(this.#reply(said, PHASE_OF[this.#step]))
       return
@@ -319,7 +323,16 @@ export class Exchange {
   ): void {
     const heard = this.#step !== 'mail' && this.#step !== 'rset'
     this.#step = 'over'
-    this.#o.done({ said, unanswered, ended, heard, refusal: this.#refusal, lines: this.#lines, after })
+    this.#o.done({
+      said,
+      unanswered,
+      ended,
+      heard,
+      refusal: this.#refusal,
+      errors: this.#errors,
+      lines: this.#lines,
+      after,
+    })
   }
 
   #reply(said: WireReply, phase: Phase): Reply {

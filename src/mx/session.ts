@@ -52,6 +52,8 @@ export class Session {
   readonly opening: string[] = []
   /** Messages that were taken to their end here. */
   messages = 0
+  /** Commands that were refused here. */
+  errors = 0
   /** Moment of the last release, by the monotonic clock. */
   idleSince = 0
   tls: TlsState = { level: 'none', text: 'no TLS' }
@@ -217,6 +219,7 @@ export class Session {
           this.#exchange = undefined
           this.#needsReset = result.after === 'reset'
           if (result.ended === undefined) this.messages++
+          this.errors += result.errors
           if (result.after === 'close') this.destroy()
           else this.#line.rest()
           resolve(result)

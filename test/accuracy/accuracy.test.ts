@@ -12,6 +12,7 @@ describe.each([
   { file: 'more.tsv', persistence: 0.99, cause: 0.97, scope: 0.97 },
   { file: 'mta.tsv', persistence: 0.98, cause: 0.95, scope: 0.97 },
   { file: 'forums.tsv', persistence: 0.98, cause: 0.95, scope: 0.97 },
+  { file: 'logs.tsv', persistence: 0.98, cause: 0.95, scope: 0.97 },
 ])('$file', ({ file, persistence, cause, scope }) => {
   const labelled = read(file)
   const known = score(judge(labelled, classifyReply))

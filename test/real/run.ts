@@ -1,4 +1,4 @@
-// npm run test:real: 500 messages to real servers that defer, throttle and hang up. All must be accepted;
+// npm run test:real, or with a word of a server's name after `--`: 500 messages to real servers that defer, throttle and hang up. All must be accepted;
 // how often the servers had to say no is printed beside what naive retry makes them say.
 
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
@@ -74,7 +74,9 @@ const told = ({ accepted, refusals, seconds }: Result) =>
   `${String(accepted).padStart(3)} of ${MESSAGES} accepted, ${String(refusals).padStart(5)} refusals, ${seconds.toFixed(1)} s`
 
 let failed = false
+const [only = ''] = process.argv.slice(2)
 for (const [i, one] of cases.entries()) {
+  if (!one.name.toLowerCase().includes(only.toLowerCase())) continue
   console.log(one.name)
   const attempt = async (name: string, run: (port: number) => Promise<Result>) => {
     const servers = await one.start(join(root, `${i}-${name}`))

@@ -119,7 +119,7 @@ acl_smtp_rcpt = everybody
 acl_smtp_data = nothing
 begin acl
 patience:
-  drop message = 421 4.7.0 $sender_host_address is far over its limit, try again later
+  drop message = 421 4.7.0 Too many messages from $sender_host_address, try again later
        ${limit(2)}
   defer message = 451 4.7.1 $sender_host_address is over its limit of ${rate.count} messages per ${rate.seconds} seconds, try again later
        ${limit(1)}

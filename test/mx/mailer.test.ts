@@ -1,0 +1,128 @@
+// Direct delivery behind wrapTransport: lanes by who answers, holds, and the session in the history.
+
+import { type Mailer, memoryStore, type WrapOptions, wrapTransport } from 'steadymail'
+import { type ManualClock, manualClock } from 'steadymail/testing'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { classifyReply } from '../../src/builtin.ts'
+import { parseMxOptions } from '../../src/mx/options.ts'
+import { makeMxTransport } from '../../src/mx/transport.ts'
+import { mail, runner } from '../scenarios/world.ts'
+import { a, mx } from './dns-server.ts'
+import { type World, world } from './world.ts'
+
+let w: World
+let clock: ManualClock
+let close: (() => Promise<unknown>)[]
+
+beforeEach(async () => {
+  w = await world()
+  clock = manualClock()
+  close = []
+})
+
+afterEach(async () => {
+  for (const one of close) await one()
+  await w.close()
+})
+
+function mailerOf(options: Partial<WrapOptions> = {}): Mailer {
+  const settings = parseMxOptions({
+    name: 'mail.us.test',
+    port: w.port,
+    allowLocal: true,
+    mtaSts: false,
+    dane: false,
+    dns: { servers: [w.dns.address] },
+  })
+  const isRecycle = (reply: Parameters<typeof classifyReply>[0]) =>
+    classifyReply(reply, { route: 'direct' }).cause === 'connection-recycle'
+  const transport = makeMxTransport(settings, { clock, isRecycle })
+  const mailer = wrapTransport(transport, { store: memoryStore(), clock, ...options })
+  close.push(
+    () => clock.runUntil(mailer.close({ timeout: 0 })),
+    async () => transport.close(),
+  )
+  return mailer
+}
+
+describe('wrapTransport(mxTransport())', () => {
+  it('puts two domains behind one MX in one lane and one session', async () => {
+    const server = await w.server('mx.hosting.test', '127.0.5.1')
+    w.domain('one.test', 'mx.hosting.test')
+    w.domain('two.test', 'mx.hosting.test')
+    const mailer = mailerOf()
+    const { run } = runner(clock, mailer)
+    const tickets = []
+    for (const to of ['a@one.test', 'b@two.test']) tickets.push(await run(mailer.sendWithRetry(mail(to))))
+    const outcomes = await run(Promise.all(tickets.map((ticket) => ticket.settled())))
+    expect(outcomes.map(({ status }) => status)).toEqual(['accepted', 'accepted'])
+    expect(server.counts.messages).toBe(2)
+    const about = await mailer.status(tickets[0]?.id ?? '')
+    const other = await mailer.status(tickets[1]?.id ?? '')
+    expect(about?.recipients[0]?.lane).toBe(other?.recipients[0]?.lane)
+  })
+
+  it('puts a hosted domain in the lane of its provider', async () => {
+    await w.server('aspmx.l.google.com', '127.0.5.1')
+    w.domain('hosted.test', 'aspmx.l.google.com')
+    const mailer = mailerOf()
+    const { run } = runner(clock, mailer)
+    const ticket = await run(mailer.sendWithRetry(mail('a@hosted.test')))
+    await run(ticket.settled())
+    const gmail = await mailer.explainPolicy('gmail.com')
+    expect((await mailer.status(ticket.id))?.recipients[0]?.lane).toBe(gmail.lane)
+  })
+
+  it('holds the lane when all hosts refuse, tells what was said, and delivers later', async () => {
+    const script = {
+      on: 'greeting' as const,
+      times: 1,
+      answer: '421 4.7.0 Too many connections from your address' as const,
+    }
+    await w.server('mx1.test', '127.0.5.1', { script })
+    await w.server('mx2.test', '127.0.5.2', { script })
+    w.domain('acme.test', 'mx1.test', 'mx2.test')
+    const mailer = mailerOf()
+    const { run } = runner(clock, mailer)
+    const ticket = await run(mailer.sendWithRetry(mail('a@acme.test')))
+    const outcome = await run(ticket.settled())
+    expect(outcome.status).toBe('accepted')
+    const [first] = outcome.recipients[0]?.history ?? []
+    expect(first?.reply).toMatchObject({ code: 421, phase: 'greeting', host: 'mx1.test' })
+    expect(first?.verdict).toMatchObject({ cause: 'concurrency' })
+    expect(first?.transcript?.filter((line) => line.startsWith('S: 421'))).toHaveLength(2)
+  })
+
+  it('follows an MX that changes while mail waits', async () => {
+    const old = await w.server('old.test', '127.0.5.1', {
+      script: { on: 'rcpt', answer: '450 4.2.1 Try again later' },
+    })
+    const fresh = await w.server('new.test', '127.0.5.2')
+    w.dns.zone.set('acme.test', [mx('old.test', 10, 60)])
+    const mailer = mailerOf()
+    const { run } = runner(clock, mailer)
+    const ticket = await run(mailer.sendWithRetry(mail('a@acme.test')))
+    const deferred = new Promise<void>((resolve) => mailer.on('deferred', () => resolve()))
+    await run(deferred)
+    w.dns.zone.set('acme.test', [mx('new.test', 10, 60)])
+    expect((await run(ticket.settled())).status).toBe('accepted')
+    expect([old.counts.messages, fresh.counts.messages]).toEqual([0, 1])
+  })
+
+  it('fails at once what a null MX refuses, and nothing that DNS only mislays', async () => {
+    w.dns.zone.set('null.test', [mx('', 0)])
+    w.dns.zone.set('broken.test', 'SERVFAIL')
+    await w.server('mx1.test', '127.0.5.1')
+    const mailer = mailerOf()
+    const { run } = runner(clock, mailer)
+    const never = await run(mailer.sendWithRetry(mail('a@null.test')))
+    expect(await run(never.settled())).toMatchObject({
+      status: 'failed',
+      recipients: [{ reason: 'rejected' }],
+    })
+    const later = await run(mailer.sendWithRetry(mail('a@broken.test')))
+    await run(new Promise<void>((resolve) => mailer.on('deferred', () => resolve())))
+    w.dns.zone.set('broken.test', [a('127.0.5.1')])
+    expect((await run(later.settled())).status).toBe('accepted')
+  })
+})

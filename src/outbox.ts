@@ -260,6 +260,7 @@ export class Outbox {
   }
 
   async #run(): Promise<void> {
+    if (this.disposed) return
     if (this.#turning) {
       this.#again = true
       return
@@ -737,6 +738,7 @@ export class Outbox {
   }
 
   #arm(): void {
+    if (this.disposed) return
     const { clock } = this.parts
     const now = clock.now()
     const work = this.#nextAt(now)

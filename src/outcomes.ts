@@ -10,6 +10,8 @@ import { aboutMessage } from './tell.ts'
 const AT_ONCE = 100
 const RETRY_MS = 1_000
 const RETRY_MAX_MS = 300_000
+/** A handler that rejects so many outcomes in a row is not available at all. */
+const MOST_IN_A_ROW = 5
 /** How often a process that does not deliver looks whether what it waits for has ended. */
 const POLL_MS = 1_000
 
@@ -23,10 +25,14 @@ export class Outcomes {
   readonly #clock: Clock
   readonly #events: Events
   readonly #handler: ((outcome: Outcome) => unknown) | undefined
+  readonly #delivers: () => boolean
   readonly #waiting = new Map<string, Set<Waiter>>()
   #handling = false
   #again = false
   #retryMs = RETRY_MS
+  #pausedUntil = 0
+  /** Tickets that the handler rejected: when it is given them again, and after how long a wait. */
+  readonly #rejected = new Map<string, { readonly at: number; readonly waitMs: number }>()
   #timer: Timer | undefined
   #poll: Timer | undefined
   #closed = false
@@ -38,7 +44,9 @@ export class Outcomes {
     clock: Clock,
     events: Events,
     handler: ((outcome: Outcome) => unknown) | undefined,
+    delivers: () => boolean,
   ) {
+    this.#delivers = delivers
     this.#store = store
     this.#clock = clock
     this.#events = events
@@ -93,15 +101,11 @@ export class Outcomes {
       }
     })
     // the outcome may have come before anybody waited; a store that fails is asked again by whoever asks again
-    this.outcome(ticket).then(
+    this.#resolveKnown(ticket).then(
       (known) => {
-        if (known !== undefined) this.#resolve(ticket, known)
-        else if (poll) this.poll()
+        if (!known && poll) this.poll()
       },
-      (error) => {
-        for (const waiter of this.#waiting.get(ticket) ?? []) waiter.reject(error)
-        this.#waiting.delete(ticket)
-      },
+      (error) => this.#reject(ticket, error),
     )
     signal?.addEventListener('abort', giveUp)
     try {
@@ -122,54 +126,106 @@ export class Outcomes {
 
   async #look(): Promise<void> {
     for (const ticket of [...this.#waiting.keys()]) {
-      const outcome = await this.outcome(ticket).catch(() => undefined)
-      if (outcome !== undefined) this.#resolve(ticket, outcome)
+      await this.#resolveKnown(ticket).catch((error) => {
+        if (isNotFound(error)) this.#reject(ticket, error) // any other failure of the store passes
+      })
     }
     this.poll()
   }
 
-  /** Calls the durable handler for what it has not acknowledged. */
+  /** Tells who waits for a message if it has ended. Throws `NOT_FOUND` when nobody knows it any more. */
+  async #resolveKnown(ticket: string): Promise<boolean> {
+    const stored = await this.#store.get(ticket)
+    if (stored === undefined) throw new SteadymailError('NOT_FOUND', `${ticket}: forgotten since it ended`)
+    if (stored.settledAt === undefined) return false
+    this.#resolve(ticket, toOutcome(stored, await statuses(this.#store, stored)))
+    return true
+  }
+
+  #reject(ticket: string, error: unknown): void {
+    for (const waiter of this.#waiting.get(ticket) ?? []) waiter.reject(error)
+    this.#waiting.delete(ticket)
+  }
+
+  /** Calls the durable handler for what it has not acknowledged, in the process that delivers. */
   handle(): void {
-    if (this.#handler === undefined || this.#closed) return
+    if (this.#handler === undefined || this.#closed || !this.#delivers()) return
     if (this.#handling) {
       this.#again = true
       return
     }
+    if (this.#clock.now() < this.#pausedUntil && this.#timer !== undefined) return
     this.#handling = true
     this.#handled = this.#handleAll()
   }
 
   async #handleAll(): Promise<void> {
-    let failed = false
+    let goesOn = false
     try {
       do {
         this.#again = false
-        const tickets = await this.#store.outcomes(AT_ONCE)
-        const done: string[] = []
-        for (const ticket of tickets) {
-          if (this.#closed) break
-          if (await this.#handleOne(ticket)) done.push(ticket)
-          else failed = true
-        }
-        if (done.length > 0) await this.#store.acknowledge(done)
-        if (tickets.length === AT_ONCE && done.length > 0) this.#again = true
-      } while (this.#again && !this.#closed && !failed)
+        goesOn = await this.#handleSome()
+      } while ((this.#again || goesOn) && !this.#closed)
     } catch {
-      failed = true
+      this.#pausedUntil = this.#clock.now() + this.#retryMs
+      this.#retryMs = Math.min(2 * this.#retryMs, RETRY_MAX_MS)
     }
     this.#handling = false
-    if (!failed) {
-      this.#retryMs = RETRY_MS
-      if (this.#again) this.handle()
-      return
+    this.#arm()
+  }
+
+  /**
+   * One page of outcomes, oldest first. What was rejected waits for its own time and keeps nobody else from the
+   * handler; when it rejects whatever it is given, it is left alone for a while.
+   * @returns whether there may be more
+   * @throws when the store fails or the handler rejects everything
+   */
+  async #handleSome(): Promise<boolean> {
+    const limit = AT_ONCE + this.#rejected.size
+    const tickets = await this.#store.outcomes(limit)
+    const now = this.#clock.now()
+    const done: string[] = []
+    let inARow = 0
+    for (const ticket of tickets) {
+      const rejected = this.#rejected.get(ticket)
+      if (rejected !== undefined && rejected.at > now) continue
+      if (this.#closed) break
+      if (await this.#handleOne(ticket)) {
+        this.#rejected.delete(ticket)
+        done.push(ticket)
+        inARow = 0
+      } else {
+        const waitMs = Math.min(2 * (rejected?.waitMs ?? RETRY_MS / 2), RETRY_MAX_MS)
+        this.#rejected.set(ticket, { at: this.#clock.now() + waitMs, waitMs })
+        if (++inARow === MOST_IN_A_ROW) break
+      }
     }
-    if (this.#closed || this.#timer !== undefined) return
-    this.#timer = this.#clock.after(this.#retryMs, () => {
+    if (done.length > 0) {
+      await this.#store.acknowledge(done)
+      this.#retryMs = RETRY_MS
+    }
+    if (inARow === MOST_IN_A_ROW) throw new Error('the handler rejects everything')
+    if (tickets.length === limit) return done.length > 0
+    // all there are: what is not among them was forgotten or opened again
+    const there = new Set(tickets)
+    for (const ticket of this.#rejected.keys()) if (!there.has(ticket)) this.#rejected.delete(ticket)
+    return false
+  }
+
+  /** Sets the moment of the next call that nothing else brings about. */
+  #arm(): void {
+    this.#timer?.cancel()
+    this.#timer = undefined
+    if (this.#closed) return
+    let at = this.#pausedUntil > this.#clock.now() ? this.#pausedUntil : Number.POSITIVE_INFINITY
+    if (at === Number.POSITIVE_INFINITY)
+      for (const rejected of this.#rejected.values()) at = Math.min(at, rejected.at)
+    if (at === Number.POSITIVE_INFINITY) return
+    this.#timer = this.#clock.after(at - this.#clock.now(), () => {
       this.#timer = undefined
       this.handle()
     })
     this.#timer.keep(false)
-    this.#retryMs = Math.min(2 * this.#retryMs, RETRY_MAX_MS)
   }
 
   async #handleOne(ticket: string): Promise<boolean> {
@@ -200,6 +256,10 @@ export class Outcomes {
     for (const waiting of this.#waiting.values()) for (const waiter of waiting) waiter.reject(closed)
     this.#waiting.clear()
   }
+}
+
+function isNotFound(error: unknown): boolean {
+  return SteadymailError.is(error) && error.code === 'NOT_FOUND'
 }
 
 /** Where each recipient stands, with its history. */

@@ -95,6 +95,7 @@ export class Recovery {
     const now = parts.clock.now()
     // one that does not own looks again every two seconds, not all at the same moment
     this.#ownAt = now + (1_500 + Math.floor(parts.clock.random() * 1_000)) * (parts.clock.scale ?? 1)
+    if (this.#outbox.stopped && !had) return // it closes: another's turn
     let owns: boolean
     try {
       owns = await owner.refresh()

@@ -9,13 +9,14 @@ export interface Ticket {
   readonly id: string
   /** The key it was sent with. */
   readonly key?: string
-  /** The Message-ID header, the same on every attempt. */
+  /** The Message-ID header, the same on every attempt; empty where only the key is remembered. */
   readonly messageId: string
   /** Whether this key was sent before and nothing new was stored. */
   readonly duplicate: boolean
   /**
    * Resolves when every recipient has ended; that may take days.
-   * @throws the signal's reason when it aborts first; `CLOSED` when the mailer closes first
+   * @throws the signal's reason when it aborts first; `CLOSED` when the mailer closes first; `NOT_FOUND` for what was
+   * forgotten since it ended
    */
   settled(options?: { readonly signal?: AbortSignal }): Promise<Outcome>
   /** Where it stands; `undefined` once it is purged. */

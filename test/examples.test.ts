@@ -123,9 +123,7 @@ describe.concurrent('examples', { timeout: 90_000 }, () => {
     expect(recipients(server)).toEqual(['ada@example.com'])
   })
 
-  it('demo loses nothing, doubles nothing, and shows the lane held, probed and recovered', {
-    timeout: 90_000,
-  }, async (context) => {
+  it('demo loses nothing, doubles nothing, and shows the lane held, probed and recovered', async (context) => {
     const { ended } = await run(context, 'demo')
     const { code, out } = await ended
     const told = out.split('\n').filter((line) => line.includes(' busy.test '))

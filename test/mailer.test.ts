@@ -294,3 +294,83 @@ describe('idle', () => {
     expect((await ticket.status())?.state).toBe('settled')
   })
 })
+
+describe('maxWaiting', () => {
+  it('refuses mail above it, and takes it again when there is room', async () => {
+    const w = await world({ maxWaiting: { messages: 2 } })
+    await w.mailer.hold('one.test')
+    await w.send('a@one.test')
+    await w.send('b@one.test', { key: 'k' })
+    await expect(w.send('c@one.test')).rejects.toMatchObject({
+      code: 'OUTBOX_FULL',
+      message: 'maxWaiting: 2 messages wait, 2 may',
+      path: 'maxWaiting.messages',
+    })
+    expect((await w.send('b@one.test', { key: 'k' })).duplicate, 'a known key is no more mail').toBe(true)
+    await w.mailer.release('one.test')
+    await w.run(w.mailer.idle())
+    expect((await w.deliver('c@one.test'))[0]?.status).toBe('accepted')
+  })
+})
+
+describe('retention', () => {
+  it('forgets what was accepted sooner than what failed, and keys last', async () => {
+    const w = await world({
+      retention: { accepted: '1h', failed: '1d', keys: '2d' },
+      smtp: { script: refusing({ 'b@one.test': '550 5.1.1 User unknown' }) },
+    })
+    const good = await w.send('a@one.test', { key: 'good' })
+    const bad = await w.send('b@one.test')
+    await w.run(Promise.all([good.settled(), bad.settled()]))
+    await w.pass(2 * HOUR)
+    expect(await w.mailer.status(good.id)).toBeUndefined()
+    expect((await w.mailer.status(bad.id))?.state).toBe('settled')
+    await w.pass(24 * HOUR)
+    expect(await w.mailer.list()).toEqual([])
+  })
+
+  it('of a message that is gone says so to whoever waits for it', async () => {
+    const w = await world({ retention: { accepted: '1h' } })
+    const ticket = await w.send('a@one.test')
+    await w.run(ticket.settled())
+    await w.pass(2 * HOUR)
+    await expect(ticket.settled()).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+      message: `${ticket.id}: forgotten since it ended`,
+    })
+  })
+})
+
+describe('what a mailer knows', () => {
+  it('classifyReply and explainPolicy answer with its policies', async () => {
+    const w = await world({
+      policies: [
+        {
+          name: 'acme',
+          domains: ['acme.test'],
+          rate: '20/min',
+          rules: [{ id: 'acme-slow', code: 421, text: 'slow down', cause: 'rate-limit', retryAfter: '15m' }],
+        },
+      ],
+    })
+    expect(w.mailer.classifyReply('421 Slow down, please', { domain: 'acme.test' })).toMatchObject({
+      cause: 'rate-limit',
+      persistence: 'transient',
+      rule: 'acme-slow',
+      retryAfterMs: 15 * MINUTE,
+    })
+    expect(w.mailer.classifyReply('421 Slow down, please', { domain: 'other.test' }).rule).not.toBe(
+      'acme-slow',
+    )
+    expect(String(w.mailer.explainPolicy('acme.test'))).toMatch(/20\/min.*acme/)
+  })
+
+  it('verify logs in once, and says why it cannot', async () => {
+    const w = await world({ auth: { user: 'a', pass: 'b' }, smtp: { auth: { users: { a: 'b' } } } })
+    await w.mailer.verify()
+    expect(w.asked('auth')).toBe(1)
+    expect(w.server.messages).toEqual([])
+    const wrong = await world({ auth: { user: 'a', pass: 'x' }, smtp: { auth: { users: { a: 'b' } } } })
+    await expect(wrong.mailer.verify()).rejects.toThrow('535 5.7.8')
+  })
+})

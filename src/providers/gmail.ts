@@ -158,6 +158,12 @@ const receiving: readonly ReplyRule[] = [
     '454 4.7.0 Cannot authenticate due to a temporary system problem. Try again later.',
     { scope: 'sender' },
   ),
+  rule(
+    'gmail-protocol',
+    'protocol',
+    /SMTP protocol violation|too many unauthenticated commands/i,
+    '451 4.5.0 SMTP protocol violation, no commands allowed to pipeline after STARTTLS, see RFC 3207.',
+  ),
 ]
 
 export const gmail: ProviderPolicy = {

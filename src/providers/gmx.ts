@@ -41,7 +41,7 @@ const rules: readonly ReplyRule[] = [
   rule(
     'gmx-sender',
     'sender-rejected',
-    /invalid sender|sender domain|sender address/i,
+    /invalid sender|sender domain|sender address|invalid DNS (?:MX|A)\b/i,
     '501 Syntax error in parameters or arguments Invalid sender domain',
   ),
   rule(
@@ -83,6 +83,7 @@ const rules: readonly ReplyRule[] = [
     'recipient-unknown',
     /mailbox unavailable/i,
     '550 Requested action not taken: mailbox unavailable',
+    { code: 550 },
   ),
 ]
 

@@ -297,8 +297,9 @@ function scopeOf(cause: Cause, { facts, context, provider }: Asked): Scope {
 }
 
 // Hosts named for sending: smtp.example.com, outbound-us2.example.com, authsmtp.example.com.
+// A host for receiving may be named so too: smtp-in.example.com.
 const SUBMISSION_HOST =
-  /^(?:smtps?|smtp-?(?:out|relay|auth|mail|send)|submit|submission|outbound|mailout|auth-?smtp|relay|email-smtp|out)[\d-]{0,4}(?:-[a-z0-9-]{1,20})?\./
+  /^(?!smtp-?(?:in|mx)(?:bound)?\d{0,3}\b)(?:smtps?|smtp-?(?:out|relay|auth|mail|send)|submit|submission|outbound|mailout|auth-?smtp|relay|email-smtp|out)[\d-]{0,4}(?:-[a-z0-9-]{1,20})?\./
 
 function looksLikeSubmission(host: string | undefined): boolean {
   return host !== undefined && SUBMISSION_HOST.test(host)

@@ -16,7 +16,7 @@ export const content = [
   general(
     'virus',
     'content',
-    /\bvirus(?:es)?\b|\bmalware|\binfected (?:with|by|message|file|attachment)|\btrojan|\bworm\b|\bransomware|\bphish|\bscam\b|\bmalicious (?:content|url|link|attachment|file|message|code)|\bclamav|\beicar/,
+    /\bvirus(?:es)?\b|\bmalware|\binfected(?::| (?:with|by|message|file|attachment|mail|e-?mail|content))|\btrojan|\bworm\b|\bransomware|\bphish|\bscam\b|\bmalicious (?:content|url|link|attachment|file|message|code)|\bclamav|\beicar/,
     FILTERS,
     [
       '550 virus detected',

@@ -194,7 +194,7 @@ export const perAddress = [
   general(
     'rate-per-address',
     'rate-limit',
-    /\b(?:limit|limits|quota|maximum|exceeded|too many)\b[^.;]{0,60}\b(?:from|for|by|per|of) (?:your |this |the |sending |source |client ){0,2}(?:ip|ipaddr|ip address|\[ipaddr)\b/,
+    /\b(?:limit|limits|quota|maximum|exceeded|too many(?! bounces| errors| spam))\b[^.;]{0,60}\b(?:from|for|by|per|of) (?:your |this |the |sending |source |client ){0,2}(?:ip|ipaddr|ip address|\[ipaddr)\b/,
     HOSTERS,
     [
       '421 4.7.1 Daily message limit exceeded for IP 192.0.2.1',

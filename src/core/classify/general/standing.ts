@@ -159,7 +159,7 @@ export const addressBlocked = [
   general(
     'ip-complaints',
     'reputation-ip',
-    /\b(?:user|spam|abuse) complaints?|\btoo many spams?\b|\btoo many errors from (?:your )?ip|\bcomplaint rate|\bcomplaints\b|\b(?:abuse|spam|attack|bad behaviou?r|malicious|suspicious activity|suspicious) (?:\w{1,10} ){0,3}(?:from|by|of) (?:your|this|ipaddr|\[ipaddr)(?: \w{1,10})?|\bidentified as (?:a )?spam(?:mer)?\b(?! message)|\bsuspiciously like spammer|\b(?:za|wegen|por|pour) spam\b|\bspamming issues|\bspam source|\bsource of spam|\bspammer\b|\bsending spam\b|\bopen (?:proxy|relay)\b|\bbotnet|\bintrusion\b|\binfected\b(?! (?:with|by|message|file|attach))|\bcompromised\b|\bzombie/,
+    /\b(?:user|spam|abuse) complaints?|\btoo many spams?\b|\btoo many errors from (?:your )?ip|\bcomplaint rate|\bcomplaints\b|\b(?:abuse|spam|attack|bad behaviou?r|malicious|suspicious activity|suspicious) (?:\w{1,10} ){0,3}(?:from|by|of) (?:your|this|ipaddr|\[ipaddr)(?: \w{1,10})?|\bidentified as (?:a )?spam(?:mer)?\b(?! message)|\bsuspiciously like spammer|\b(?:za|wegen|por|pour) spam\b|\bspamming issues|\bspam source|\bsource of spam|\bspammer\b|\bsending spam\b|\bopen (?:proxy|relay)\b|\bbotnet|\bintrusion\b|\binfected\b(?!:| (?:with|by|message|file|attach|mail|e-?mail|content))|\bcompromised\b|\bzombie/,
     MANUAL,
     [
       '421 4.7.0 [TS01] Messages from 192.0.2.1 temporarily deferred due to user complaints',

@@ -14,6 +14,7 @@ export {
   type ScriptedAnswer,
   type ScriptedAnswers,
   type ScriptedAttempt,
+  type ScriptedInfo,
   type ScriptedTransport,
   type ScriptedTransportOptions,
   scriptedTransport,

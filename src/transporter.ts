@@ -14,7 +14,7 @@ export interface TransporterLike<M = unknown> {
 export interface TransportPlugin {
   readonly name: string
   readonly version: string
-  send(mail: never, callback: (error: Error | null, info?: never) => void): void
+  send(mail: never, callback: (error: Error | null, info?: unknown) => void): void
 }
 
 /** nodemailer's SMTP options, as far as we name them; all others pass through. */

@@ -33,6 +33,10 @@ const GRANTED = `
 declare const mailer: import('steadymail').Mailer<Record<string, unknown>>
 declare const store: import('steadymail').Store
 declare const url: string
+declare const privateKey: string
+declare const transport: import('steadymail/mx').MxTransport
+declare const mail: import('nodemailer').SendMailOptions
+declare const nodemailer: typeof import('nodemailer').default
 declare const acme: import('steadymail').ProviderPolicy
 declare const { expect }: typeof import('vitest')
 declare const { wrapTransport, classifyReply, memoryStore }: typeof import('steadymail')

@@ -18,6 +18,7 @@ import {
   type Verdict,
   wrapTransport,
 } from 'steadymail'
+import { type MxInfo, mxTransport } from 'steadymail/mx'
 import { scriptedTransport } from 'steadymail/testing'
 import { expect, expectTypeOf, it } from 'vitest'
 
@@ -136,6 +137,15 @@ it('events, outcomes and verdicts are closed', () => {
   // @ts-expect-error no such event
   const off: () => void = mailer.on('bounced', () => {})
   expect(off).toBeTypeOf('function')
+})
+
+it('our transports fit createTransport, and what they answer is typed', () => {
+  const scripted = () => createTransport(scriptedTransport()).sendMail({ to: 'a@b.test' })
+  expectTypeOf<Awaited<ReturnType<typeof scripted>>['accepted']>().toEqualTypeOf<readonly string[]>()
+  const direct = () => createTransport(mxTransport()).sendMail({ to: 'a@b.test' })
+  expectTypeOf<Awaited<ReturnType<typeof direct>>>().toEqualTypeOf<MxInfo>()
+  wrapTransport(mxTransport(), { store })
+  expect([scripted, direct]).toHaveLength(2)
 })
 
 it('the drop-in fits createTransport, and its info is typed', () => {

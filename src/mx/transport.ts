@@ -29,7 +29,7 @@ export interface MxTransport {
   readonly version: string
   readonly supportsAbortSignal: true
   readonly steadymail: MxFacts
-  send(mail: never, callback: (error: Error | null, info?: never) => void): void
+  send(mail: never, callback: (error: Error | null, info: MxInfo) => void): void
   /** Checks name, PTR and address records against each other; what is amiss is told to `onWarning`. */
   verify(callback?: (error: Error | null, success?: true) => void): Promise<true> | undefined
   /** Ends idle sessions, and busy ones after their message. */

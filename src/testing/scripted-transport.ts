@@ -66,6 +66,15 @@ export interface RecordedAttempt extends ScriptedAttempt {
   readonly bytes: Uint8Array | undefined
 }
 
+/** What `sendMail` over a scripted transport resolves to. */
+export interface ScriptedInfo {
+  readonly envelope: { readonly from: string; readonly to: readonly string[] }
+  readonly messageId: string
+  readonly accepted: readonly string[]
+  readonly rejected: readonly string[]
+  readonly response: string
+}
+
 /** Give it to `wrapTransport` or to nodemailer's `createTransport`. */
 export interface ScriptedTransport {
   readonly name: 'scripted'
@@ -73,7 +82,7 @@ export interface ScriptedTransport {
   readonly supportsAbortSignal: true
   readonly steadymail: { readonly route: 'relay' | 'direct' }
   readonly attempts: readonly RecordedAttempt[]
-  send(mail: never, callback: (error: Error | null, info?: never) => void): void
+  send(mail: never, callback: (error: Error | null, info: ScriptedInfo) => void): void
   verify(): Promise<true>
 }
 

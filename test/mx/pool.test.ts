@@ -88,6 +88,17 @@ describe('a session', () => {
     expect(commands(server)).toContain('RSET')
   })
 
+  it('ends after eight refusals, before a server begins to slow it down for them', async () => {
+    const server = await w.server('mx1.test', '127.0.2.1', {
+      script: { on: 'rcpt', answer: '450 4.2.0 Greylisted' },
+    })
+    w.domain('acme.test', 'mx1.test')
+    const transport = w.transport()
+    for (let i = 0; i < 10; i++) await send(transport, { to: `a${i}@acme.test` })
+    // DATA without a recipient is refused as well
+    expect(server.sessions.map(({ transactions }) => transactions)).toEqual([4, 4, 2])
+  })
+
   it('says goodbye when it has been idle for its time, and when the transport closes', async () => {
     const server = await w.server('mx1.test', '127.0.2.1')
     w.domain('acme.test', 'mx1.test')

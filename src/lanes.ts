@@ -79,7 +79,7 @@ export class Lanes {
   readonly #ready = [new Heap<Lane>(), new Heap<Lane>(), new Heap<Lane>()] as const
   #wakes = new Heap<Lane>()
   /** Ready lanes that may not take the last slot; back in when a slot is free. */
-  #aside: Lane[] = []
+  #aside: [Priority, Lane][] = []
   #served = 0
   #waiting = 0
   #bulkCredit = 0
@@ -313,7 +313,7 @@ export class Lanes {
         continue
       }
       if (this.isKeptFrom(lane, now, priority)) {
-        this.#aside.push(lane)
+        this.#aside.push([priority, lane])
         lane.ready[priority] = true
         continue
       }
@@ -364,7 +364,7 @@ export class Lanes {
   releaseSlot(plan: Plan): void {
     this.#egress.inFlight--
     if (plan.egressProbe) this.#egress.probing = false
-    for (const lane of this.#aside.splice(0)) this.#repush(lane)
+    for (const [priority, lane] of this.#aside.splice(0)) this.#ready[priority].push(lane.served, lane)
   }
 
   /** The moment from which a queue's head may go, its From domain considered. */
@@ -434,12 +434,6 @@ export class Lanes {
     lane.served = Math.max(lane.served, this.#served)
     lane.ready[priority] = true
     this.#ready[priority].push(lane.served, lane)
-  }
-
-  #repush(lane: Lane): void {
-    for (const priority of [0, 1, 2] as const) {
-      if (lane.ready[priority]) this.#ready[priority].push(lane.served, lane)
-    }
   }
 
   #compact(): void {

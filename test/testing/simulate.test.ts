@@ -128,6 +128,24 @@ describe('a simulation of the real engine', () => {
     expect(lanes.every((lane) => lane.delivered === lane.messages)).toBe(true)
   })
 
+  it('is not slowed by lanes with mail of several priorities that wait for the last slot', async () => {
+    const slow = Array.from({ length: 8 }, (_, i) => `slow${i}.example`)
+    const { delivered } = await simulate({
+      providers: slow.map((domain) => ({
+        ...receiving({ kind: 'max-connections', limit: 100 }),
+        name: domain,
+        domains: [domain],
+        took: '3s',
+      })),
+      traffic: slow.flatMap((to) => [
+        { to, messages: 60, priority: 'high' as const },
+        { to, messages: 60, priority: 'normal' as const },
+        { to, messages: 60, priority: 'bulk' as const },
+      ]),
+    })
+    expect(delivered).toBe(8 * 180)
+  })
+
   it('does not let a receiver that hangs keep others waiting', async () => {
     const { lanes } = await simulate({
       providers: [receiving([{ kind: 'max-connections', limit: 100 }], '10m')],

@@ -164,15 +164,18 @@ describe('close', () => {
   })
 })
 
-describe('a process', () => {
-  async function child(script: SmtpScript | undefined, mode: string) {
+describe.concurrent('a process', () => {
+  async function child(
+    script: SmtpScript | undefined,
+    mode: string,
+    end: (close: () => Promise<void>) => void,
+  ) {
     const folder = mkdtempSync(join(tmpdir(), 'steadymail-alive-'))
     const server = await smtpServer(script === undefined ? {} : { script })
-    onTestFinished(async () => {
+    end(async () => {
       await server.close()
       rmSync(folder, { recursive: true, force: true })
     })
-    const began = performance.now()
     const process_ = spawn(
       process.execPath,
       [
@@ -193,36 +196,43 @@ describe('a process', () => {
       out += chunk
     })
     const code = await new Promise<number | null>((resolve) => process_.on('close', resolve))
-    return { code, out, server, ms: performance.now() - began }
+    return { code, out, server }
   }
 
-  it('ends although a retry is due in a quarter of an hour', async () => {
-    const { code, out } = await child({ on: 'rcpt', answer: '450 4.2.1 Receiving mail too quickly' }, 'send')
+  it('ends although a retry is due in a quarter of an hour', async ({ expect, onTestFinished }) => {
+    const { code, out } = await child(
+      { on: 'rcpt', answer: '450 4.2.1 Receiving mail too quickly' },
+      'send',
+      onTestFinished,
+    )
     expect([code, out]).toEqual([0, 'deferred\n'])
   })
 
-  it('stays while its mail is in flight', async () => {
+  it('stays while its mail is in flight', async ({ expect, onTestFinished }) => {
     const { code, out, server } = await child(
       (e) =>
         e.phase === 'dot' ? new Promise((resolve) => setTimeout(() => resolve(undefined), 300)) : undefined,
       'send',
+      onTestFinished,
     )
     expect([code, out]).toEqual([0, 'accepted\n'])
     expect(server.messages).toHaveLength(1)
   })
 
-  it('stays while somebody awaits the outcome', async () => {
+  it('stays while somebody awaits the outcome', async ({ expect, onTestFinished }) => {
     const { code, out } = await child(
       { on: 'rcpt', times: 1, answer: '450 4.2.1 Try again in 1 second' },
       'settled',
+      onTestFinished,
     )
     expect([code, out]).toEqual([0, 'deferred\naccepted\nsettled accepted\n'])
   })
 
-  it('with mail in memory says what its end loses', async () => {
+  it('with mail in memory says what its end loses', async ({ expect, onTestFinished }) => {
     const { code, out } = await child(
       { on: 'rcpt', answer: '450 4.2.1 Receiving mail too quickly' },
       'memory',
+      onTestFinished,
     )
     expect([code, out]).toEqual([
       0,

@@ -36,10 +36,6 @@ describe.each(ROUTES)('%s: five days of 421', (route) => {
     expect(w.clock.now() - BEGIN).toBeGreaterThanOrEqual(5 * DAY - MINUTE)
     expect(w.clock.now() - BEGIN).toBeLessThan(5 * DAY + 2 * MINUTE)
     // one probe per hold of up to 4 h, and each message's last try
-    console.log(
-      w.asked('rcpt'),
-      outcomes.map((o) => o.recipients[0]?.tries),
-    )
     expect(w.asked('rcpt')).toBeLessThan(75)
   })
 })

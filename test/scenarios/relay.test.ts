@@ -105,6 +105,27 @@ it.each(ROUTES)(
   },
 )
 
+describe.each(ROUTES)('%s: a refusal for good before MAIL', (route) => {
+  it.each([
+    ['greeting', '554 5.7.1 Your address is listed at a blocklist'],
+    ['greeting', '554 No SMTP service here'],
+    ['ehlo', '550 5.7.1 Access denied'],
+  ] as const)('at %s (%s) fails nobody; all goes when it ends', async (on, answer) => {
+    // a client whose EHLO is refused says HELO
+    const w = await world({ route, smtp: { script: { on, times: on === 'ehlo' ? 4 : 2, answer } } })
+    const tickets = [await w.send('a@one.test')]
+    await w.rest()
+    for (const name of ['b', 'c', 'd']) tickets.push(await w.send(`${name}@one.test`))
+    await w.pass(4 * MINUTE)
+    expect(w.server.counts.connections).toBe(1)
+    expect(w.told.filter((t) => t.startsWith('failed'))).toEqual([])
+    expect(w.told).toContain(route === 'relay' ? 'held:@egress' : 'held:one.test')
+    const outcomes = await w.run(Promise.all(tickets.map((t) => t.settled())))
+    expect(outcomes.map((o) => o.status)).toEqual(Array(4).fill('accepted'))
+    expect(w.server.messages).toHaveLength(4)
+  })
+})
+
 describe('a rule that hits three lanes within a minute', () => {
   // the relay repeats what it says of us as if the provider had said it
   const reply = '421 4.7.0 host mx.example.test said: too many messages from your address'

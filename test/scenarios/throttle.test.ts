@@ -1,6 +1,6 @@
 // A 421 in each phase: whom it holds, that nothing knocks meanwhile, and that everybody gets the mail once.
 
-import { maxConnections, maxMessagesPerConnection } from 'steadymail/testing'
+import { during, maxConnections, maxMessagesPerConnection } from 'steadymail/testing'
 import { describe, expect, it } from 'vitest'
 import { BEGIN, HOUR, MINUTE, world } from './world.ts'
 
@@ -40,6 +40,29 @@ describe.each(ROUTES)('%s: one 421 that says why', (route) => {
     expect(w.clock.now() - BEGIN).toBeGreaterThan(13 * MINUTE)
   })
 })
+
+it.each(ROUTES)(
+  '%s: a throttle of an hour is met by a handful of tries, not by every message',
+  async (route) => {
+    const w = await world({
+      route,
+      smtp: { script: during({ until: BEGIN + HOUR }, (e) => (e.phase === 'rcpt' ? TOO_MANY : undefined)) },
+    })
+    const tickets = await Promise.all(Array.from({ length: 300 }, (_, i) => w.send(`user${i}@one.test`)))
+    await w.pass(HOUR)
+    // those in flight at the first reply, then one probe at 5, 15 and 35 min
+    expect(w.asked('rcpt')).toBeLessThanOrEqual(5 + 3)
+    expect(
+      w.told.filter((t) => t.startsWith('trouble')),
+      'told once',
+    ).toHaveLength(1)
+    const outcomes = await w.run(Promise.all(tickets.map((t) => t.settled())))
+    expect(outcomes.every((o) => o.status === 'accepted')).toBe(true)
+    expect(w.server.messages).toHaveLength(300)
+    expect(w.asked('rcpt')).toBeLessThanOrEqual(300 + 10)
+    expect(w.clock.now() - BEGIN).toBeLessThan(3 * HOUR)
+  },
+)
 
 it('direct: a throttled domain does not keep another waiting', async () => {
   const w = await world({

@@ -1,9 +1,13 @@
 // What is refused, and in which words: each error names what was wrong, before anything is stored.
 
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { createTransport } from 'nodemailer'
 import { memoryStore, type SendOptions, SteadymailError, type WrapOptions, wrapTransport } from 'steadymail'
+import { sqliteStore } from 'steadymail/sqlite'
 import { manualClock } from 'steadymail/testing'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { mail, world } from './scenarios/world.ts'
 
 const good = mail('a@one.test')
@@ -255,6 +259,53 @@ describe('a transporter', () => {
   ])('that is none: %s', async (_, given, message) => {
     const error = await refusal(() => wrapTransport(given as never, { store: memoryStore() }))
     expect(error.message).toBe(message)
+  })
+})
+
+describe('a database', () => {
+  function file() {
+    const folder = mkdtempSync(join(tmpdir(), 'steadymail-bad-'))
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+    return join(folder, 'outbox.db')
+  }
+  const refusedBy = async (path: string) => {
+    const mailer = wrapTransport('smtp://127.0.0.1:1', { store: sqliteStore(path) })
+    const errors = [await refusal(() => mailer.start()), await refusal(() => mailer.sendWithRetry(good))]
+    await mailer.close()
+    expect(errors[1]?.message, 'each time').toBe(errors[0]?.message)
+    return errors[0]
+  }
+
+  it('that is none', async () => {
+    const path = file()
+    writeFileSync(path, 'Dear diary, '.repeat(500))
+    expect(await refusedBy(path)).toMatchObject({
+      code: 'STORE_FAILED',
+      message: `${path}: the file is no SQLite database (SQLITE_NOTADB)`,
+    })
+  })
+
+  it('of a newer version', async () => {
+    const path = file()
+    const first = wrapTransport('smtp://127.0.0.1:1', { store: sqliteStore(path) })
+    await first.start()
+    await first.close()
+    // the user version is at offset 60 of the header: sqlite.org/fileformat.html §1.3
+    const bytes = readFileSync(path)
+    const known = bytes.readUInt32BE(60)
+    bytes.writeUInt32BE(99, 60)
+    writeFileSync(path, bytes)
+    expect(await refusedBy(path)).toMatchObject({
+      code: 'STORE_SCHEMA',
+      message: `${path}: made by a newer steadymail (schema 99, this version knows ${known}): upgrade it`,
+    })
+  })
+
+  it('in a folder that is not there', async () => {
+    expect(await refusedBy('/nowhere/at/all.db')).toMatchObject({
+      code: 'STORE_FAILED',
+      message: '/nowhere/at/all.db: its folder cannot be read',
+    })
   })
 })
 

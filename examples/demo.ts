@@ -53,7 +53,6 @@ const mailer = wrapTransport(server.url, {
   route: 'direct', // the server stands for the recipients' own
   policies: [busy],
   clock,
-  attemptTimeout: '60m', // of the fast time: six seconds
   on: {
     held: (e) => say(e.lane, `HELD until ${time(e.until)} by: ${e.reply}`),
     probing: (e) => say(e.lane, 'probing with one message'),

@@ -301,7 +301,7 @@ export class Outbox {
       const turn = store.turn({
         owner: this.owner.fence,
         now,
-        until: now + this.parts.options.attemptTimeoutMs + CLAIM_MARGIN_MS,
+        until: now + this.parts.options.attemptTimeoutMs * (clock.scale ?? 1) + CLAIM_MARGIN_MS,
         settle: settle.map((s) => s.settlement),
         claims: plans.map((p) => ({
           ...queueName(p),
@@ -471,7 +471,8 @@ export class Outbox {
         message: claim.message,
         bytes,
         recipients: claim.deliveries.map((d) => d.address),
-        timeoutMs: options.attemptTimeoutMs,
+        // real servers do not answer faster because a test's clock runs
+        timeoutMs: options.attemptTimeoutMs * (clock.scale ?? 1),
         signal: this.#aborting.signal,
         gate: () => {
           if (safe || !strict) return this.#checkLease()

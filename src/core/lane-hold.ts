@@ -42,8 +42,8 @@ export function usualHoldMs(
 
 /**
  * How long to hold at this level. The first time what the server (or else the rule) states, or else the reaction's
- * hold; from the second on the longer of what the text states and the doubled hold, capped and jittered.
- * What the text states is never shortened, and bounded to 1 s … 24 h.
+ * hold; from the second on the longer of what the text states and the doubled hold, capped and lengthened by up to a
+ * tenth. What the text states is never shortened, and bounded to 1 s … 24 h.
  */
 export function holdMs(
   verdict: Pick<Verdict, 'persistence' | 'retryAfterMs' | 'retryAfterFrom'>,
@@ -61,8 +61,8 @@ export function holdMs(
   const longest = Math.max(first, reaction.holdMaxMs)
   const step = reaction.holdStepsMs?.[Math.min(level, reaction.holdStepsMs.length) - 1]
   const doubled = Math.min(longest, step ?? first * 2 ** Math.min(30, level - 1))
-  const jittered = Math.min(longest * (1 + JITTER), doubled * (1 - JITTER + 2 * JITTER * random()))
-  return Math.max(stated, SECOND_MS, Math.round(jittered))
+  // lengthened only: what a policy states is never undercut
+  return Math.max(stated, SECOND_MS, Math.round(doubled * (1 + JITTER * random())))
 }
 
 /** The lane, held by a reply from now on: the bucket is emptied, and replies to what is under way are not heard. */

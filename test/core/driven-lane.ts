@@ -115,7 +115,7 @@ export class Driven {
         ...(options.inFlight !== undefined && { inFlight: options.inFlight }),
         ...said,
       } as Arrival,
-      () => 0.5,
+      () => 0,
     )
     this.state = change.state
     this.events.push(...change.events)

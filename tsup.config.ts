@@ -4,7 +4,7 @@ const shared = {
   format: ['esm', 'cjs'] as ('esm' | 'cjs')[],
   target: 'node20',
   removeNodeProtocol: false, // node:sqlite exists only with its prefix
-  noExternal: ['p-queue', 'ms'], // p-queue is ESM only: bundled so that CommonJS users can load it
+  noExternal: ['p-queue'], // p-queue is ESM only: bundled so that CommonJS users can load it
 }
 
 export default defineConfig([

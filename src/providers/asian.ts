@@ -116,7 +116,7 @@ export const tencent: ProviderPolicy = {
     tencentRule(
       'qq-content',
       'content',
-      /mail content denied|suspected spam\b|spam is embedded/i,
+      /mail content denied|suspected spam\b(?! ip)|spam is embedded/i,
       '550 Mail content denied. http://service.mail.qq.com/cgi-bin/help?subtype=1&&no=1000726',
     ),
     tencentRule(

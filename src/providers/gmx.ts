@@ -52,6 +52,13 @@ const rules: readonly ReplyRule[] = [
     { scope: 'lane', retryAfter: '1h' },
   ),
   rule(
+    'gmx-restrictions-message',
+    'policy-other',
+    /reject due to policy restrictions/i,
+    '554-Transaction failed\n554-Reject due to policy restrictions.\n554 For explanation visit https://postmaster.gmx.net/en/error-messages?c=hi',
+    { phase: ['dot', 'data'], scope: 'message' },
+  ),
+  rule(
     'gmx-restrictions-greeting',
     'reputation-ip',
     /reject due to policy restrictions/i,

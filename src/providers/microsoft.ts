@@ -172,7 +172,7 @@ const rules: readonly ReplyRule[] = [
     'quota-sender',
     /submission ?quota ?exceeded|daily limit for message recipients|recipient rate limit/i,
     "550 5.1.90 Your message can't be sent because you've reached your daily limit for message recipients",
-    { scope: 'sender' },
+    { scope: 'sender', persistence: 'transient' },
   ),
   ndr(
     'exo-mailbox-full',

@@ -202,7 +202,7 @@ const ENDS_BY_ITSELF: ReadonlySet<Cause> = new Set([
   'quota-sender',
 ])
 const SAYS_TEMPORARY =
-  /\btempora(?:r|l|ne)|\btemporaire|\bvorubergehend|\btymczasow|\bfor today\b|\btry (?:again|later)|\bplease retry|\bretry later|\bcome back later/
+  /\btempora(?:r|l|ne)|\btemporaire|\bvorubergehend|\btymczasow|\bfor today\b|\btry (?:again|later)|\bplease retry|\bretry later|\bcome back later|\bdid not complete\b|\bservfail\b/
 const SAYS_FINAL = /\bpermanent|\bdiscarded\b|\bdo not (?:retry|resend)|\bwill not be (?:retried|resent)/
 const USUALLY_LASTING: ReadonlySet<Cause> = new Set([
   'reputation-domain',
@@ -256,6 +256,7 @@ function scopeOf(cause: Cause, { facts, context, provider }: Asked): Scope {
       // 421 closes the connection (RFC 5321 §3.8): said before any message, it is about the sender.
       return facts.code === 421 && phase !== 'dot' && phase !== 'data' ? 'lane' : 'message'
     case 'policy-other':
+      if (phase === 'auth') return 'sender'
       return BEFORE_DATA.has(phase) && NAMES_CLIENT.test(folded)
         ? 'lane'
         : phase === 'greeting'

@@ -191,13 +191,41 @@ const EXITS: ReadonlyMap<number, ErrnoMeaning> = new Map([
   [78, { rule: 'exit-config', cause: 'server-busy', persistence: 'transient', scope: 'sender' }],
 ])
 
+// The code that Node puts into a message, as in `getaddrinfo EAI_AGAIN mx.example.net` (Node, errors and dns).
+const ERRNO_IN =
+  /(?:^|\b(?:connect|read|write|getaddrinfo|query[A-Z][A-Za-z]{0,5}|bind|code:?) '?)(E(?:CONN(?:REFUSED|RESET|ABORTED)|TIMEDOUT|HOST(?:UNREACH|DOWN)|NET(?:UNREACH|DOWN)|PIPE|ADDRNOTAVAIL|AI_AGAIN|NOTFOUND|NODATA|SERVFAIL|TIMEOUT|REFUSED|BADRESP|FORMERR|PROTO))\b/
+
+const tls: ErrnoMeaning = {
+  rule: 'errno-certificate',
+  cause: 'tls-required',
+  persistence: 'transient',
+  scope: 'lane',
+}
+
+// Messages of Node's sockets and TLS, of OpenSSL and of nodemailer (lib/smtp-connection), where no code came with them.
+const TEXTS: readonly (readonly [RegExp, ErrnoMeaning])[] = [
+  [
+    /^(?:greeting never received|connection (?:timeout|closed)(?: unexpectedly)?|socket hang up|unexpected socket close|timeout|socket closed)\W{0,2}$/i,
+    network('errno-text-network'),
+  ],
+  [
+    /^client network socket disconnected before secure|self[- ]signed certificate|unable to verify the first certificate|unable to get (?:local )?issuer cert|does not match certificate|ssl routines:|wrong version number|error upgrading connection|\bhandshake failure/i,
+    tls,
+  ],
+  [
+    /^missing credentials\b/i,
+    { rule: 'errno-eauth', cause: 'auth-credentials', persistence: 'transient', scope: 'sender' },
+  ],
+]
+
 /**
  * What a failure without a reply means; undefined when neither its code nor its text is known.
  * A name that does not exist fails for good only where the text says so (RFC 5321 §5.1).
  */
 export function errnoMeaning(reply: Reply): ErrnoMeaning | undefined {
-  const { errno, text } = reply
-  if (errno === undefined) return undefined
+  const { text } = reply
+  const errno = reply.errno ?? ERRNO_IN.exec(text)?.[1]
+  if (errno === undefined) return TEXTS.find(([pattern]) => pattern.test(text))?.[1]
   if (errno === 'ESENDMAIL') {
     const exit = /\b(?:exit(?:ed)?|code|status)\D{0,12}(\d{1,3})\b/.exec(text)
     const known = exit === null ? undefined : EXITS.get(Number(exit[1]))

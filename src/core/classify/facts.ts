@@ -57,6 +57,9 @@ function unaccented(text: string): string {
     .normalize('NFC')
 }
 
+// What Postfix puts before any refusal at DATA is no reason.
+const WRAPPER = /\b(?:data|end-of-data)(?: command)? rejected: (?=\S)/
+
 const MASKABLE = /[@:.]./
 const LINK_PATH = /[^a-z0-9.-]/
 
@@ -129,6 +132,7 @@ export function factsOf(reply: Reply, context: ReplyContext): Facts {
   const plain = foreign ? unaccented(lower) : lower
   let folded = plain.replace(LEADING, '')
   if (folded.includes('<')) folded = folded.replace(TAG, ' ')
+  if (folded.includes('rejected: ')) folded = folded.replace(WRAPPER, '')
   if (/[$[{<x]/.test(folded)) folded = folded.replace(PLACEHOLDER, 'ipaddr')
   const words = folded.split(' ')
   for (let at = 0; at < words.length; at++) {

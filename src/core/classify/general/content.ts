@@ -87,7 +87,7 @@ export const accounts = [
   general(
     'account-suspended',
     'policy-other',
-    /\b(?:your|sender|smtp|sending|client) (?:\w{1,12} )?account (?:\w{1,10} ){0,3}(?:suspended|disabled|blocked|paused|under review|deactivated|restricted|on hold|not (?:yet )?(?:active|activated)|banned|terminated|locked|pending)|\baccount (?:\w{1,10} ){0,3}(?:suspended|disabled|blocked|banned|paused) (?:for|due to|because)|\bsending (?:\w{1,10} ){0,5}(?:paused|suspended|disabled)|\boutgoing mail (?:from|has been|is)[^.]{0,60}\b(?:suspended|disabled|blocked)|\bapproved sender/,
+    /\b(?:your|sender|smtp|sending|client) (?:\w{1,12} )?account (?:\w{1,14} ){0,4}(?:suspended|disabled|blocked|paused|under review|deactivated|restricted|on hold|not (?:yet )?(?:active|activated)|banned|terminated|locked|pending)|\baccount (?:\w{1,14} ){0,3}(?:suspended|disabled|blocked|banned|paused|locked) (?:for|due to|because)|\bsending (?:\w{1,10} ){0,5}(?:paused|suspended|disabled)|\boutgoing mail (?:from|has been|is)[^.]{0,60}\b(?:suspended|disabled|blocked)|\bapproved sender/,
     HOSTERS,
     [
       '454 Your account has been suspended due to abuse',

@@ -2,6 +2,7 @@
 
 import type { ReplyRule } from '../../policy.ts'
 import { accounts, content, policy, saysNothing, urlReputation } from './content.ts'
+import { otherLanguages, unknownOtherLanguages } from './languages.ts'
 import {
   concurrent,
   dailyQuota,
@@ -37,10 +38,12 @@ import {
   spoofing,
 } from './sender.ts'
 import { addressBlocked, listed, reputation } from './standing.ts'
+import { resolving, senderAtMail, stated } from './stated.ts'
 import { commands, commandsFirst, line, lineFirst, routing, unwell } from './system.ts'
 
 export const GENERAL_RULES: readonly ReplyRule[] = [
   ...international,
+  ...stated,
   ...greylisting,
   ...saysNothing,
   ...unverified,
@@ -58,6 +61,7 @@ export const GENERAL_RULES: readonly ReplyRule[] = [
   ...encryption,
   ...commandsFirst,
   ...names,
+  ...resolving,
   ...spoofing,
   ...urlReputation,
   ...reputation,
@@ -66,15 +70,18 @@ export const GENERAL_RULES: readonly ReplyRule[] = [
   ...listed,
   ...relaying,
   ...full,
+  ...otherLanguages,
   ...tooFast,
   ...tooLarge,
   ...senderBlocked,
   ...senderAddress,
+  ...senderAtMail,
   ...addressBlocked,
   ...mailboxAway,
   ...disabled,
   ...routing,
   ...unknownUser,
+  ...unknownOtherLanguages,
   ...relayingDomain,
   ...refusedRecipient,
   ...content,

@@ -217,7 +217,7 @@ export const sendingQuota = [
   general(
     'quota-sending',
     'quota-sender',
-    /\b(?:sending|send|sender|submission|outgoing|outbound|relay|relaying|smtp|mail(?:ing)?|messag(?:e|ing)|e-mail|email|account|plan|credit)s?(?:'s)? (?:\w{1,10} ){0,2}(?:quota|limits?|credits?|allowance)\b(?: \w{1,10}){0,3} (?:exceed\w{0,3}|reached|used|over|exhausted|depleted)|\b(?:exceed\w{0,3}|reached|over|exhausted) (?:\w{1,12} ){0,4}(?:sending|send|submission|outgoing|outbound|messaging|relay) (?:\w{1,10} ){0,2}(?:limits?|quota|credits?|allowance)|\byou(?:'ve| have) (?:exceeded|reached|used up) your\b[^.]{0,40}\b(?:quota|limit|allowance)|\bmaximum credits exceeded|\b(?:out of|no more|not enough|insufficient) (?:\w{1,10} )?credits?|\bsending quota\b|\blimit\b[^.;]{0,40}\boutgoing (?:messages|mails?|e-mails?|emails?)\b|\boutgoing (?:mail|message|e-mail|email)s? (?:limit|quota)|\b(?:versandlimit|sendelimit)|\bcuota de envio|\bquota d'envoi|\blimite d'envoi/,
+    /\b(?:sending|send|sender|submission|outgoing|outbound|relay|relaying|smtp|mail(?:ing)?|messag(?:e|ing)|e-mail|email|account|plan|credit)s?(?:'s)? (?:\w{1,10} ){0,2}(?:quota|limits?|credits?|allowance)\b(?: \w{1,10}){0,3} (?:exceed\w{0,3}|reached|used|over|exhausted|depleted)|\b(?:exceed\w{0,3}|reached|over|exhausted) (?:\w{1,12} ){0,4}(?:sending|send|submission|outgoing|outbound|messaging|relay) (?:\w{1,10} ){0,2}(?:limits?|quota|credits?|allowance)|\byou(?:'ve| have) (?:exceeded|reached|used up) your\b[^.]{0,40}\b(?:quota|limit|allowance)|\bsending limit\b[^.;]{0,40}\b(?:exceeded|reached)\b|\bmaximum credits exceeded|\b(?:out of|no more|not enough|insufficient) (?:\w{1,10} )?credits?|\bsending quota\b|\blimit\b[^.;]{0,40}\boutgoing (?:messages|mails?|e-mails?|emails?)\b|\boutgoing (?:mail|message|e-mail|email)s? (?:limit|quota)|\b(?:versandlimit|sendelimit)|\bcuota de envio|\bquota d'envoi|\blimite d'envoi/,
     HOSTERS,
     [
       '451 Authentication failed: Maximum credits exceeded',
@@ -242,7 +242,7 @@ export const recipientsInTime = [
   general(
     'recipients-window',
     'rate-limit',
-    /\b(?:too many|(?:maximum|max)(?: number of)?|limit of|exceeded) (?:\w{1,12} ){0,3}recipients (?:from (?:\w{1,8} )?ip|(?:\w{1,10} ){0,2}(?:per |this |last |an |in )?(?:hour|day|hourly|minute)\b)/,
+    /\b(?:too many|(?:maximum|max)(?: number of)?|limit of|exceeded) (?:(?!invalid|unknown|bad)\w{1,12} ){0,3}recipients (?:from (?:\w{1,8} )?ip|(?:\w{1,10} ){0,2}(?:per |this |last |an |in )?(?:hour|day|hourly|minute)\b)/,
     POSTFIX,
     ['452 Too many recipients received this hour', '450 4.7.1 Error: too many recipients from 192.0.2.1'],
   ),

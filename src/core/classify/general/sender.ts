@@ -187,7 +187,7 @@ export const senderBlocked = [
   general(
     'sender-blocked',
     'sender-rejected',
-    /\b(?:sender|your (?:e-mail |email )?address|from address)\b[a-z ]{0,30}\b(?:blocked|banned)\b/,
+    /\b(?:sender|your (?:e-mail |email )?address|from address)\b(?! (?:ip|host|server|mta|network)\b)[a-z ]{0,30}\b(?:blocked|banned)\b/,
     BOUNCES,
     ['550 5.7.1 Sender blocked', '553 Sorry, your email address has been blocked'],
   ),

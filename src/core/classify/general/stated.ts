@@ -1,0 +1,302 @@
+// General rules that are asked before the others: texts that state their reason so plainly that other words beside it,
+// as "blocked", "spam" or "mailbox", must not be read. Defaults of well-known servers among them.
+// Not here: a reason named by a vague word alone; those rules come later and are told apart by their order.
+
+import { BOUNCES, EXCHANGE, EXIM, FILTERS, general, HOSTERS, MANUAL, POSTFIX, RFC } from './rule.ts'
+
+const HMAIL = 'hMailServer, Courier and Coremail sources and documentation'
+
+/** A server that gave up tells why in the same line; the last word counts, and the message is gone. */
+const expired = [
+  general(
+    'expired-network',
+    'network',
+    /\bmessage expired\b[^;]{0,80}\b(?:connection (?:refused|timed out|reset|dropped)|cannot connect|socket error|unreachable|cannot establish)/,
+    EXCHANGE,
+    '550 5.4.316 Message expired, connection refused(Socket error code 10061) [DB8EUR05FT048.eop-eur05.prod.protection.outlook.com]',
+    { code: '5xx', persistence: 'permanent' },
+  ),
+  general(
+    'expired-dns',
+    'dns',
+    /\bmessage expired\b[^;]{0,60}\bdns\b/,
+    EXCHANGE,
+    '550 5.4.312 Message expired, DNS query failed(ErrorTimeout)',
+    { code: '5xx', persistence: 'permanent', scope: 'recipient' },
+  ),
+  general(
+    'expired-greylist',
+    'greylist',
+    /\bmessage expired\b[^;]{0,80}\bgr[ae]y ?list/,
+    EXCHANGE,
+    '550 5.4.300 Message expired -> 451 4.7.1 Greylisting in action, please come back later',
+    { code: '5xx', persistence: 'permanent' },
+  ),
+]
+
+const servers = [
+  general(
+    'busy-because',
+    'server-busy',
+    /\bbecause (?:the |this |our )?(?:server|system|service|host|we) (?:is|are) (?:\w{1,12} )?(?:busy|overloaded|unavailable|down)\b|\bserver is too busy\b|\bmail server is busy\b/,
+    HOSTERS,
+    '451 ESMTP MailEnable Service temporarily refused connection at 11/27/15 11:25:27 from IP (192.0.2.1) because the server is too busy.',
+  ),
+  general(
+    'disk-server',
+    'server-busy',
+    /\bdisk space (?:on|at|in) (?:\w{1,12} ){0,3}(?:server|system|host|spool|queue|partition)\b|\blow (?:on )?disk space\b|\b(?:spool|queue|server|system|partition|filesystem) (?:\w{1,10} ){0,2}(?:out of|low on|no|insufficient) (?:disk |free )?space\b|\bused ?disk ?space\b/,
+    RFC,
+    [
+      '431 4.3.1 Not enough disk space on the receiving server',
+      '452 4.3.1 Mail size limit exceeded due to low disk space',
+    ],
+  ),
+  general(
+    'mailbox-in-use',
+    'server-busy',
+    /\blocked by (?:another|an other|other) |\b(?:used|accessed|opened|in use) by (?:another|an other) |\b(?:mailbox|maildrop|mbox|spool) (?:is )?(?:lock busy|in use)\b/,
+    MANUAL,
+    '450 4.2.0 Mailbox locked by another process, try later',
+    { code: '4xx', scope: 'recipient' },
+  ),
+  general(
+    'scanner-ill',
+    'server-busy',
+    /\b(?:clamav|clamd|clamav-milter|spamd|spamassassin|rspamd|milter|scanner|antivirus|anti-virus|virus scan\w{0,4}|spam scan\w{0,4}|content scan\w{0,4}|amavisd?)\b(?: \w{1,12}){0,4} (?:unreachable|unavailable|not available|not responding|timed out|timeout|failed|failure|error|down|unable)\b|\berror in processing\b[^;]{0,20}\bid=|\bmime_decode failed|\bdied at \/|\bvirus checks? (?:error|failed)/,
+    FILTERS,
+    [
+      '451 4.3.2 SMTP service is not available: ClamAV clamd unreachable',
+      '451 4.5.0 Error in processing, id=12345-06, mime_decode FAILED: Died at /usr/sbin/amavisd',
+    ],
+    { code: '4xx' },
+  ),
+  general(
+    'errors-this-connection',
+    'protocol',
+    /\btoo many errors (?:on|in|during|for|within) (?:this|the|your|one|a) (?:smtp )?(?:connection|session)\b/,
+    BOUNCES,
+    '421 4.7.0 Too many errors on this connection, closing transmission channel',
+  ),
+  general(
+    'greylistd-not-yet',
+    'greylist',
+    /\bnot (?:yet )?(?:been )?authori[sz]ed to deliver (?:mail|messages?|e-?mail) from\b|\bfirst (?:time|attempt|delivery)[a-z ,]{0,30}\b(?:deferred|delayed|retry|try again)/,
+    EXIM,
+    '451-192.0.2.8 is not yet authorized to deliver mail from <a@example.org> to <b@example.net>. Please try later.',
+    { code: '4xx' },
+  ),
+  general(
+    'session-messages-limit',
+    'connection-recycle',
+    /\bsession (?:\w{1,10} ){1,2}limit \W?\d{0,6}\W?\s?(?:reached|exceeded)|\bmessages? (?:sent )?in one session\b/,
+    BOUNCES,
+    ['421 4.7.0 Session message limit (50) reached, bye', '421 4.7.0 Too many messages sent in one session'],
+  ),
+]
+
+const limits = [
+  general(
+    'rate-exim',
+    'rate-limit',
+    /\bsender rate (?:overlimit|\d)|\brate (?:of )?\S{1,12} ?\/ ?\d{1,4}[smhd]\b/,
+    EXIM,
+    '450 Sender rate 131.9 / 1h exceeds limit 100',
+  ),
+  general(
+    'rate-short-window',
+    'rate-limit',
+    /\b(?:messages?|mails?|e-?mails?|requests?|transactions?|submissions?) per (?:second|sec|minute|min)\b/,
+    HOSTERS,
+    '452 4.4.5 Messages per second limit exceeded',
+  ),
+  general(
+    'quota-window',
+    'quota-sender',
+    /\b(?:exceed\w{0,3}|reached|over|hit) (?:\w{1,10} ){0,2}(?:hour|day|month|week)(?:'s)? (?:\w{1,10} )?(?:limit|quota|allowance)\b|\bonly \d{1,7} (?:messages?|mails?|e-?mails?) (?:\w{1,10} ){0,2}(?:per|an?|each|every) (?:hour|day|month|week|24)\b/,
+    HOSTERS,
+    [
+      '550 send spam mail rejected: exceeded hour limit',
+      '550 5.7.1 <DATA>: Data command rejected: only 10 messages per day',
+    ],
+  ),
+  general(
+    'quota-policy',
+    'quota-sender',
+    /\bsender address rejected:[^;]{0,40}\b(?:quota|limit) (?:has been )?exceeded|\bpolicy rejection\W{1,3}(?:\w{1,10} ){0,2}quota exceeded/,
+    HOSTERS,
+    ['450 4.7.1 <a@example.org>: Sender address rejected: Policy Rejection- Quota exceeded'],
+  ),
+  general(
+    'rcpts-over',
+    'too-many-recipients',
+    /\bnumber of rcpts?\b|\brcpts? (?:is |are )?over\b|\btoo many rcpt to\b/,
+    HOSTERS,
+    '556 The number of RCPTs is over size',
+  ),
+]
+
+const accounts = [
+  general(
+    'account-at-mail',
+    'policy-other',
+    /\baccount\b[^.;@]{0,30}\b(?:suspended|blocked|disabled|unavailable|deactivated|restricted|banned|inactive)\b/,
+    HOSTERS,
+    ['550 Account suspended. Contact support@example.com', '551 Main account unavailable'],
+    { scope: 'sender', phase: 'mail' },
+  ),
+  general(
+    'suppressed',
+    'recipient-disabled',
+    /\bsuppression list\b|\b(?:recipient|address|contact|mailaddr\S{0,2}) (?:\w{1,8} ){0,3}(?:suppressed|unsubscribed)\b|\bcontact (?:is )?(?:blocklisted|blacklisted|blocked)\b/,
+    HOSTERS,
+    [
+      '554 5.7.1 Recipient is on your suppression list',
+      '554 5.7.1 <a@example.com> Recipient has been suppressed: hard bounce',
+    ],
+  ),
+  general(
+    'send-as',
+    'sender-rejected',
+    /\bpermissions? to send as\b|\bsend as (?:this|the|that) (?:sender|user|address|mailbox)\b|\bunconfigured sending domain|\bsender (?:address|e-?mail|domain)\b[^;]{0,60}\b(?:is )?not (?:allowed|configured|authori[sz]ed)\b[^;]{0,24}\b(?:add|configure|verify|your)\b/,
+    EXCHANGE,
+    [
+      '550 5.7.60 SMTP; Client does not have permissions to send as this sender',
+      '550 5.7.1 Unconfigured Sending Domain <example.org>',
+      '550 The sender address "a@example.org" is not allowed: please add it to your authorized senders',
+    ],
+  ),
+  general(
+    'login-encryption',
+    'tls-required',
+    /\bencryption (?:is )?(?:required|needed)\b/,
+    RFC,
+    '538 5.7.11 Encryption required for requested authentication mechanism',
+    { code: 538 },
+  ),
+  general(
+    'certificate-untrusted',
+    'tls-required',
+    /\b(?:untrustedroot|certexpired|certificateexpired|certificate_unknown)\b/,
+    EXCHANGE,
+    '450 4.4.317 Cannot establish session with remote server [Message=UntrustedRoot] [LastAttemptedIP=192.0.2.25:25]',
+  ),
+]
+
+const standing = [
+  general(
+    'karma',
+    'reputation-ip',
+    /\bkarma\b/,
+    'Haraka karma plugin, haraka.github.io/plugins/karma',
+    '550 very bad karma score: -7',
+  ),
+  general(
+    'open-relay-suspected',
+    'reputation-ip',
+    /\bpossible open (?:relay|proxy)|\bopen (?:relay|proxy) (?:detected|found)|\b(?:is|seems|appears to be) an open (?:relay|proxy)|\bexcessive unknown recipients|\b(?:number|rate|percentage|amount) of (?:\w{1,10} ){0,4}(?:invalid|unknown|nonexistent|non-existent) (?:users|recipients|addresses)\b|\bspam ip\b/,
+    BOUNCES,
+    [
+      '451 VS1-IP Excessive unknown recipients - possible Open Relay (#4.1.8) 192.0.2.55',
+      '421 4.3.2 [192.0.2.10] The number of messages sent to invalid users is too high. Delivery is restricted temporarily',
+      '550 Suspected spam ip.',
+    ],
+  ),
+  general(
+    'listed-at-address',
+    'blocklist',
+    /\bblack-?listed (?:in|at|by|on|with) href:/,
+    BOUNCES,
+    '554 IP blacklisted in http://www.senderbase.org',
+  ),
+  general(
+    'domain-new',
+    'reputation-domain',
+    /\bdomain (?:\S{1,80} )?(?:is |was |has been |been ){0,2}(?:too new|too young|newly (?:registered|created|observed)|recently (?:registered|created))|\bnewly (?:registered|observed|created) (?:\w{1,8} )?domain|\bnew domain\b|\bdomain age\b|\bfresh domain/,
+    FILTERS,
+    '451 4.7.1 Sender domain news.example.org is too new, try again later',
+  ),
+]
+
+const messages = [
+  general(
+    'rspamd-map',
+    'content',
+    /\bmatched map\b|\bid=\S{3,24} - (?:banned|spam|infected|virus|bad-header)\b/,
+    FILTERS,
+    [
+      '554 5.7.1 Matched map: FORBIDDEN_FILE_EXTENSION',
+      '554 5.7.1 Rejected, id=12345-06 - BANNED: .exe,.exe-ms,setup.exe',
+    ],
+  ),
+  general(
+    'recipient-rejected-unknown',
+    'recipient-unknown',
+    /\brecipient (?:address )?rejected\.?$|\baddress rejected\.?$/,
+    RFC,
+    '550 5.1.1 <a@example.com> recipient rejected',
+    { code: '5xx', enhanced: '5.1.1' },
+  ),
+  general(
+    'recipient-route',
+    'recipient-unknown',
+    /\bnot in (?:the )?route list\b|\buser path (?:no|not|does)|\b(?:recipient|mailbox|user|address|mailaddr\S{0,2}) no exist/,
+    HMAIL,
+    ['421 Recipient not in route list.', '450 user path no exist'],
+  ),
+  general(
+    'delivery-not-allowed',
+    'policy-other',
+    /\bdelivery (?:is )?not allowed to\b/,
+    HMAIL,
+    '550 Delivery is not allowed to this address.',
+    { scope: 'recipient' },
+  ),
+  general(
+    'local-only',
+    'relay-denied',
+    /\blocal users? only\b|\bonly local (?:users?|recipients?|domains?)\b/,
+    HMAIL,
+    '550 Requested action not taken: Local user only',
+  ),
+]
+
+const senders = [
+  general(
+    'sender-no-records',
+    'sender-rejected',
+    /\bsender has no (?:a|mx|aaaa|dns|valid)\b|\binvalid dns mx or\b|\bsender'?s? (?:\w{1,10} )?domain (?:\w{1,8} ){0,3}(?:has no|without|lacks) /,
+    EXIM,
+    [
+      '550-Sender has no A, AAAA, or MX DNS records. host7.example.com',
+      '550-Requested action not taken: mailbox unavailable\n550 invalid DNS MX or A/AAAA resource record',
+    ],
+  ),
+]
+
+/** Asked before all but internationalised addresses. */
+export const stated = [...expired, ...servers, ...limits, ...accounts, ...standing, ...messages, ...senders]
+
+/** Asked after the rules about names of hosts, before those about routes. */
+export const senderAtMail = [
+  general(
+    'sender-name-at-mail',
+    'sender-rejected',
+    /^\S{3,80} does(?: not|n't) exist\b|\b(?:domain|host)\b[^;]{0,50}\b(?:not found|does(?: not|n't) (?:exist|resolve)|unresolvable|no mx|unknown|invalid|cannot be resolved|could not be resolved)\b|\bno such domain\b/,
+    POSTFIX,
+    ['553 news.example.jp does not exist', '517-Domain does not exist: news.example.invalid.'],
+    { phase: 'mail' },
+  ),
+]
+
+/** Asked after the rules about reverse names. */
+export const resolving = [
+  general(
+    'resolving-failed',
+    'dns',
+    /\b(?:failure|failed|error|problem|trouble|unable) (?:in |while |when |to |with )?(?:resolving|resolve|looking up|name resolution)\b(?! (?:your|client|the client|ip|ptr))/,
+    POSTFIX,
+    "451 4.4.4 Temporary failure resolving the recipient domain's MX",
+    { scope: 'recipient' },
+  ),
+]

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import type { Counts } from './fixtures/audit.ts'
 import { runMoments } from './moments.ts'
 import { POINTS, runPoint } from './points.ts'
-import { PAUSES, paused, poison, takeOver } from './processes.ts'
+import { PAUSES, paused, poison, sameKeys, takeOver } from './processes.ts'
 
 /** The points at which most can go wrong; npm run chaos does all. */
 const SHORT = [
@@ -44,6 +44,12 @@ describe.concurrent('a process is killed', () => {
     const counts = await poison()
     sound(counts)
     expect(counts).toMatchObject({ parked: 1, accepted: 40, deaths: 3 })
+  })
+
+  it('while others hand over the same keys: each arrives once', { timeout: 60_000 }, async () => {
+    const counts = await sameKeys()
+    sound(counts)
+    expect(counts).toMatchObject({ stored: 60, accepted: 60, delivered: 60, duplicates: 0 })
   })
 
   it('while another waits: it takes over as soon as the lease is over', { timeout: 60_000 }, async () => {

@@ -1,5 +1,5 @@
 // 100,000 calls of sendWithRetry at once, each with an attachment: what memory the process takes.
-// Its own process, since that is what is measured: npx tsx test/chaos/intake.ts [calls]
+// Its own process, since that is what is measured: node --max-old-space-size=512 --import tsx test/chaos/intake.ts [calls]
 
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -181,3 +181,21 @@ export async function rolling(): Promise<Counts> {
     await last.ended
   })
 }
+
+/** Three processes hand over the same messages under the same keys at once; one of them is killed and does it again. */
+export async function sameKeys(): Promise<Counts> {
+  const messages = 60
+  return on({ messages, atOnce: 20 }, async ({ start }) => {
+    const first = await start({ serve: true })
+    const desks = await Promise.all([0, 1].map(() => start({ deliver: false })))
+    const [victim] = desks
+    await victim?.hears('stored', 5)
+    victim?.kill()
+    const again = await start({ deliver: false })
+    await Promise.all([...desks, again].map((desk) => desk.ended))
+    await first.hears('handed-over')
+    first.kill('SIGTERM')
+    await first.ended
+    await (await start()).ended
+  })
+}

@@ -12,7 +12,7 @@ import { backlog } from './backlog.ts'
 import { type Counts, none, sum } from './fixtures/audit.ts'
 import { runMoments } from './moments.ts'
 import { POINTS, runPoint } from './points.ts'
-import { PAUSES, paused, poison, rolling, takeOver } from './processes.ts'
+import { PAUSES, paused, poison, rolling, sameKeys, takeOver } from './processes.ts'
 
 const moments = Number(process.argv[2] ?? 200)
 const OUTCOMES = 100_000
@@ -66,6 +66,7 @@ const took = ({ ms }: { ms: number }) => `taken over in ${(ms / 1_000).toFixed(1
 await row('the one that delivers is stopped', () => takeOver('SIGTERM'), took)
 await row('the one that delivers is killed', () => takeOver('SIGKILL'), took)
 await row('rolling deploy, 6 generations of 2', rolling)
+await row('the same 60 keys from four processes, one killed', sameKeys)
 
 const folder = mkdtempSync(join(tmpdir(), 'steadymail-chaos-'))
 const { calls, rejected, otherCalls, left, ms } = await backlog(join(folder, 'outbox.db'), OUTCOMES)

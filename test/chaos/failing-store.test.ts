@@ -4,7 +4,7 @@ import { memoryStore, wrapTransport } from 'steadymail'
 import { sqliteStore } from 'steadymail/sqlite'
 import { describe, expect, it } from 'vitest'
 import { MINUTE, mail, runner, type World, world } from '../scenarios/world.ts'
-import { files } from '../stores/fixtures/files.ts'
+import { files, openRaw } from '../stores/fixtures/files.ts'
 import { failing, type Verb } from './fixtures/failing.ts'
 
 const fresh = files()
@@ -138,4 +138,27 @@ describe.each(STORES)('%s', (_, make) => {
     await w.clock.runUntil(next.close())
     await inner.close()
   })
+})
+
+it('another process holds the lock while the mailer closes: close waits for it, and the result is saved', async () => {
+  const file = fresh()
+  const w = await world({ store: sqliteStore(file) })
+  await w.deliver('a@one.test')
+  const other = openRaw(file)
+  const taken = w.server.next((line) => line.kind === 'message')
+  const ticket = await w.send('b@one.test')
+  await taken
+  other.exec('BEGIN IMMEDIATE')
+  let closed = false
+  const closing = w.clock.runUntil(w.mailer.close()).then(() => {
+    closed = true
+  })
+  for (let turns = 0; turns < 50; turns++) await new Promise((resolve) => setImmediate(resolve))
+  expect(closed).toBe(false)
+  other.exec('COMMIT')
+  await closing
+  const states = other.prepare('SELECT state FROM delivery ORDER BY id').all()
+  expect(states).toEqual([{ state: 3 }, { state: 3 }])
+  expect(ticket.duplicate).toBe(false)
+  other.close()
 })

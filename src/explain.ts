@@ -4,6 +4,7 @@
 import { isoTime } from './clock.ts'
 import type { AttemptRecord, Delivery } from './core/delivery.ts'
 import { type LaneView, opening, viewLane } from './core/lane.ts'
+import { NO_END } from './core/lane-state.ts'
 import type { Priority } from './core/message.ts'
 import { EGRESS } from './egress.ts'
 import type { Gated, Lane } from './lanes.ts'
@@ -174,7 +175,7 @@ function gatedBinding<P extends '' | 'egress-'>(
   return {
     binding: `${prefix}${open.bound}` as Binding,
     // an operator's hold without an end has no time to be shown either
-    ...(open.at < Number.MAX_SAFE_INTEGER ? { until: open.at } : {}),
+    ...(open.at < NO_END ? { until: open.at } : {}),
     ...(because === undefined
       ? {}
       : {

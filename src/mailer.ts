@@ -8,6 +8,7 @@ import type { Clock } from './clock.ts'
 import { type Classifier, createClassifier } from './core/classify/classifier.ts'
 import type { Delivery } from './core/delivery.ts'
 import { SteadymailError } from './core/error.ts'
+import { NO_END } from './core/lane-state.ts'
 import type { Message } from './core/message.ts'
 import { policyBook } from './core/policy-book.ts'
 import type { PolicyExplanation } from './core/policy-explain.ts'
@@ -433,7 +434,7 @@ class SteadyMailer<M> implements Mailer<M> {
   ): Promise<void> {
     await this.#ready()
     const now = this.#options.clock.now()
-    const until = options.for === undefined ? Number.MAX_SAFE_INTEGER : now + duration(options.for, 'for')
+    const until = options.for === undefined ? NO_END : now + duration(options.for, 'for')
     const reason = options.reason ?? 'held by the operator'
     if (this.#outbox.owner.fence > 0) this.#outbox.holdLane(lane, until, reason)
     else await this.#notify({ kind: 'hold', lane, until, reason })
@@ -600,8 +601,9 @@ class SteadyMailer<M> implements Mailer<M> {
         const { waiting, claimed } = await store.counts()
         if (waiting + claimed === 0) break
         // our own loop says when it runs dry; another process's is looked at from time to time
-        const later = new Promise<void>((resolve) => clock.after(IDLE_POLL_MS, resolve))
-        await Promise.race(this.#outbox.owner.fence > 0 ? [this.#outbox.quiet(), later, over] : [later, over])
+        const later = within(clock, IDLE_POLL_MS)
+        const quiet = this.#outbox.owner.fence > 0 ? [this.#outbox.quiet()] : []
+        await Promise.race([...quiet, later.over, over]).finally(later.cancel)
         await new Promise<void>((resolve) => clock.turn(resolve)) // never a loop of promises alone
       }
       await Promise.race([this.#outbox.told().then(() => this.#outcomes.rest()), over])

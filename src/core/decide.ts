@@ -124,7 +124,9 @@ function again(
   const overdrawn = free && delivery.uncounted >= MOST_UNCOUNTED
   if (free && !overdrawn) {
     const atOnce = delivery.uncounted === 0 || (isOfSession(verdict) && tried.progress === true)
-    return next(now + (atOnce ? 0 : UNCOUNTED_WAIT_MS), delivery, delivery.expiresAt, now, {
+    // what only wants another connection keeps its place in the queue, or it would be last on the next one too
+    const soonest = isOfSession(verdict) ? Math.min(now, delivery.dueAt) : now
+    return next(atOnce ? soonest : now + UNCOUNTED_WAIT_MS, delivery, delivery.expiresAt, now, {
       countsAsAttempt: false,
     })
   }

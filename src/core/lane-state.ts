@@ -7,11 +7,14 @@ import type { Phase } from './reply.ts'
 import { beginWarmup, type WarmupState } from './warmup.ts'
 import { clampWindow, openWindow, type RollingWindow, used, windowMs } from './window.ts'
 
+/** The last moment a Date can hold: a hold until then is one without an end. */
+export const NO_END = 8_640_000_000_000_000
+
 /** Why nothing goes for a while. */
 export interface Hold {
   /** Epoch ms. */
   readonly since: number
-  /** Epoch ms; `Number.MAX_SAFE_INTEGER` for an operator's hold without an end. */
+  /** Epoch ms; `NO_END` for an operator's hold without an end. */
   readonly until: number
   /** `reply`: a server said so. Others: who asked for it. */
   readonly by: string

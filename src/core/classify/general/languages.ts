@@ -7,7 +7,7 @@ export const otherLanguages = [
   general(
     'full-other-languages',
     'mailbox-full',
-    /\bspeichervolumen|\b(?:postfach|mailbox) (?:\w{1,14} ){0,3}(?:voll|uberfullt|ueberfuellt|vol)\b|\bexhausted (?:\w{1,10} ){0,2}(?:storage|space|quota)|\bbuzon\b[a-z ]{0,40}\b(?:lleno|llena|excedid\w)|\bcuota\b[a-z ]{0,30}\b(?:excedida|superada|llena)|\bespacio insuficiente|\bcaixa\b[a-z ]{0,40}\b(?:cheia|lotada)|\bcota\b[a-z ]{0,30}\b(?:excedida|ultrapassada)|\bcasella\b[a-z ]{0,40}\b(?:piena|esaurit\w)|\bspazio (?:\w{1,12} ){0,2}(?:esaurito|insufficiente)|\bboite\b[a-z ]{0,40}\b(?:pleine|saturee)|\bespace (?:\w{1,12} ){0,2}insuffisant|\bquota\b[a-z ]{0,30}\b(?:depasse|atteint|superata|superato)|\b(?:pojemnosc|pojemnosci|limit miejsca)\b[a-z ]{0,40}\bskrzyn|\bskrzynka\b[a-z ]{0,40}\b(?:pelna|przepelniona|zapelniona)|\bschranka\b[a-z ]{0,30}\bplna\b|\bpostvak\b[a-z ]{0,20}\bvol\b|空间不足|容量不足|邮箱已满|郵箱已滿|信箱已滿|超过配额|配额已满|容量超過|ящик (?:переполнен|заполнен)|квот\w{0,3} (?:превышен|исчерпан)/,
+    /\bspeichervolumen|\b(?:postfach|mailbox) (?:\w{1,14} ){0,3}(?:voll|uberfullt|ueberfuellt|vol)\b|\bexhausted (?:\w{1,10} ){0,2}(?:storage|space|quota)|\bbuzon\b[a-z ]{0,40}\b(?:lleno|llena|excedid\w)|\bcuota\b[a-z ]{0,30}\b(?:excedida|superada|llena)|\bespacio insuficiente|\bcaixa\b[a-z ]{0,40}\b(?:cheia|lotada)|\bcota\b[a-z ]{0,30}\b(?:excedida|ultrapassada)|\bcasella\b[a-z ]{0,40}\b(?:piena|esaurit\w)|\bspazio (?:\w{1,12} ){0,2}(?:esaurito|insufficiente)|\bboite\b[a-z ]{0,40}\b(?:pleine|saturee)|\bespace (?:\w{1,12} ){0,2}insuffisant|\bquota\b[a-z ]{0,30}\b(?:depasse|atteint|superata|superato)|\b(?:pojemnosc|pojemnosci|limit miejsca)\b[a-z ]{0,40}\bskrzyn|\bskrzynka\b[a-z ]{0,40}\b(?:pelna|przepelniona|zapelniona)|\bschranka\b[a-z ]{0,30}\bplna\b|\bpostvak\b[a-z ]{0,20}\bvol\b|空间不足|容量不足|邮箱已满|郵箱已滿|信箱已滿|超过配额|配额已满|容量超過|ящик (?:переполнен|заполнен)|квот\S{0,3} (?:превышен|исчерпан)/,
     HOSTERS,
     [
       '550 Benutzer hat das Speichervolumen ueberschritten. / User has exhausted allowed storage space.',
@@ -36,7 +36,7 @@ export const otherLanguages = [
   general(
     'volume-other-languages',
     'rate-limit',
-    /\b(?:te veel|prilis mnoho|for mange) (?:\w{1,14} )?(?:berichten|e-?mails|zprav|beskeder|meddelelser)|\blimit zprav\b|\blimite de (?:mensajes|messages|mensagens)|发送频率|发信频率|过于频繁|превышен\w{0,2} (?:\S{1,14} ){0,2}(?:лимит|количество)/,
+    /\b(?:te veel|prilis mnoho|for mange) (?:\w{1,14} )?(?:berichten|e-?mails|zprav|beskeder|meddelelser)|\blimit zprav\b|\blimite de (?:mensajes|messages|mensagens)|发送频率|发信频率|过于频繁|превышен\S{0,2} (?:\S{1,14} ){0,2}(?:лимит|количество)/,
     HOSTERS,
     '451 4.7.1 Limit zprav prekrocen, zkuste to pozdeji.',
   ),
@@ -61,7 +61,7 @@ export const unknownOtherLanguages = [
   general(
     'unknown-other-languages',
     'recipient-unknown',
-    /\b(?:benutzer|empfanger|empfaenger|postfach|mailadresse|emailadresse)\b[a-z ]{0,40}\b(?:unbekannt|existiert nicht|nicht (?:gefunden|vorhanden|bekannt))|\b(?:usuario|destinatario|cuenta|buzon|direccion)\b[a-z ]{0,40}\b(?:no (?:encontrad[oa]|existe|valid[oa])|desconocid[oa]|inexistente)|\b(?:usuario|destinatario|conta|endereco)\b[a-z -]{0,40}\b(?:nao (?:encontrad[oa]|existe)|desconhecid[oa]|invalid[oa])|\b(?:utente|destinatario|casella|indirizzo)\b[a-z ]{0,40}\b(?:sconosciut[oa]|inesistente|non (?:esiste|trovat[oa]|valid[oa]))|\b(?:utilisateur|destinataire|compte|adresse)\b[a-z -]{0,40}\b(?:inconnue?|introuvable|inexistante?|n'existe pas)|\b(?:uzytkownik|odbiorca|konto|skrzynka|adres)\b[a-z ]{0,40}\b(?:nie istnieje|nieznany|nie znaleziono)|\bnie ma takiego\b|\bonbekende (?:gebruiker|ontvanger)|\bgebruiker (?:\w{1,10} )?(?:onbekend|bestaat niet)|\bokand (?:anvandare|mottagare)|\bukendt (?:bruger|modtager)|\bneexistuj|\bneznamy uzivatel|\bkullanici bulunamadi|用户不存在|收件人不存在|无此用户|無此用戶|账号不存在|пользовател\w{1,3} (?:не найден|не существует|неизвестен)|нет такого (?:пользователя|адреса|ящика)|получател\w{1,3} не (?:найден|существует)/,
+    /\b(?:benutzer|empfanger|empfaenger|postfach|mailadresse|emailadresse)\b[a-z ]{0,40}\b(?:unbekannt|existiert nicht|nicht (?:gefunden|vorhanden|bekannt))|\b(?:usuario|destinatario|cuenta|buzon|direccion)\b[a-z ]{0,40}\b(?:no (?:encontrad[oa]|existe|valid[oa])|desconocid[oa]|inexistente)|\b(?:usuario|destinatario|conta|endereco)\b[a-z -]{0,40}\b(?:nao (?:encontrad[oa]|existe)|desconhecid[oa]|invalid[oa])|\b(?:utente|destinatario|casella|indirizzo)\b[a-z ]{0,40}\b(?:sconosciut[oa]|inesistente|non (?:esiste|trovat[oa]|valid[oa]))|\b(?:utilisateur|destinataire|compte|adresse)\b[a-z -]{0,40}\b(?:inconnue?|introuvable|inexistante?|n'existe pas)|\b(?:uzytkownik|odbiorca|konto|skrzynka|adres)\b[a-z ]{0,40}\b(?:nie istnieje|nieznany|nie znaleziono)|\bnie ma takiego\b|\bonbekende (?:gebruiker|ontvanger)|\bgebruiker (?:\w{1,10} )?(?:onbekend|bestaat niet)|\bokand (?:anvandare|mottagare)|\bukendt (?:bruger|modtager)|\bneexistuj|\bneznamy uzivatel|\bkullanici bulunamadi|用户不存在|收件人不存在|无此用户|無此用戶|账号不存在|пользовател\S{1,3} (?:не найден|не существует|неизвестен)|нет такого (?:пользователя|адреса|ящика)|получател\S{1,3} не (?:найден|существует)/,
     HOSTERS,
     ['550 Usuario no encontrado', '550 5.1.1 Nie ma takiego konta', '550 5.1.1 Onbekende gebruiker'],
   ),

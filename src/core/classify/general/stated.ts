@@ -74,9 +74,12 @@ const servers = [
   general(
     'errors-this-connection',
     'protocol',
-    /\btoo many errors (?:on|in|during|for|within) (?:this|the|your|one|a) (?:smtp )?(?:connection|session)\b/,
+    /\btoo many errors (?:on|in|during|for|within) (?:this|the|your|one|a) (?:smtp )?(?:connection|session)\b|\btoo many errors after\b/,
     BOUNCES,
-    '421 4.7.0 Too many errors on this connection, closing transmission channel',
+    [
+      '421 4.7.0 Too many errors on this connection, closing transmission channel',
+      '421 4.7.0 Error: too many errors after RCPT from unknown[192.0.2.9]',
+    ],
   ),
   general(
     'greylistd-not-yet',
@@ -113,7 +116,7 @@ const limits = [
   general(
     'quota-window',
     'quota-sender',
-    /\b(?:exceed\w{0,3}|reached|over|hit) (?:\w{1,10} ){0,2}(?:hour|day|month|week)(?:'s)? (?:\w{1,10} )?(?:limit|quota|allowance)\b|\bonly \d{1,7} (?:messages?|mails?|e-?mails?) (?:\w{1,10} ){0,2}(?:per|an?|each|every) (?:hour|day|month|week|24)\b/,
+    /\b(?:exceed\w{0,3}|reached|over|hit) (?:\w{1,10} ){0,2}(?:hour|day|month|week)(?:'s)? (?:\w{1,10} )?(?:limit|quota|allowance)\b|\b(?:only|limited to) \d{1,7} (?:messages?|mails?|e-?mails?) (?:\w{1,10} ){0,2}(?:per|an?|each|every) (?:hour|day|month|week|24)\b|\blimited to \d{1,7} (?:per|an|each) (?:hour|day|month)\b/,
     HOSTERS,
     [
       '550 send spam mail rejected: exceeded hour limit',
@@ -194,7 +197,7 @@ const standing = [
   general(
     'open-relay-suspected',
     'reputation-ip',
-    /\bpossible open (?:relay|proxy)|\bopen (?:relay|proxy) (?:detected|found)|\b(?:is|seems|appears to be) an open (?:relay|proxy)|\bexcessive unknown recipients|\b(?:number|rate|percentage|amount) of (?:\w{1,10} ){0,4}(?:invalid|unknown|nonexistent|non-existent) (?:users|recipients|addresses)\b|\bspam ip\b/,
+    /\bpossible open (?:relay|proxy)|\bopen (?:relay|proxy) (?:detected|found)|\b(?:is|seems|appears to be) an open (?:relay|proxy)|\bexcessive unknown recipients|\b(?:number|rate|percentage|amount) of (?:\w{1,10} ){0,4}(?:invalid|unknown|nonexistent|non-existent) (?:users|recipients|addresses)\b|\bsent to (?:\w{1,10} ){0,2}(?:invalid|unknown|nonexistent|non-existent) (?:users|recipients|addresses)\b|\bspam ip\b/,
     BOUNCES,
     [
       '451 VS1-IP Excessive unknown recipients - possible Open Relay (#4.1.8) 192.0.2.55',
@@ -205,9 +208,12 @@ const standing = [
   general(
     'listed-at-address',
     'blocklist',
-    /\bblack-?listed (?:in|at|by|on|with) href:/,
+    /\bblack-?listed (?:in|at|by|on|with) href:|\b(?:is|found|listed) in an? (?:rbl|dnsbl)\b/,
     BOUNCES,
-    '554 IP blacklisted in http://www.senderbase.org',
+    [
+      '554 IP blacklisted in http://www.senderbase.org',
+      '550 "JunkMail rejected - mail.example.org [192.0.2.9]:4567 is in an RBL: Client host blocked using Barracuda Reputation"',
+    ],
   ),
   general(
     'domain-new',
@@ -222,11 +228,13 @@ const messages = [
   general(
     'rspamd-map',
     'content',
-    /\bmatched map\b|\bid=\S{3,24} - (?:banned|spam|infected|virus|bad-header)\b/,
+    /\bmatched map\b|\battachments?\b[^;]{0,60}\b(?:not (?:accepted|allowed|permitted)|banned|forbidden|prohibited)\b|\b(?:held|placed|put) (?:by|in|for|into) (?:\w{1,10} )?quarantine\b|\bid=\S{3,24} - (?:banned|spam|infected|virus|bad-header)\b/,
     FILTERS,
     [
       '554 5.7.1 Matched map: FORBIDDEN_FILE_EXTENSION',
       '554 5.7.1 Rejected, id=12345-06 - BANNED: .exe,.exe-ms,setup.exe',
+      '554 5.7.1 Attachment "invoice.iso" is not accepted here',
+      '450 4.7.1 Your message was held by quarantine pending administrator review',
     ],
   ),
   general(
@@ -253,6 +261,17 @@ const messages = [
     { scope: 'recipient' },
   ),
   general(
+    'members-may',
+    'policy-other',
+    /\bonly (?:\w{1,14} ){0,2}(?:members?|subscribers?|users|senders|employees|staff) (?:may|can|are (?:allowed|permitted))\b|\b(?:from )?outside (?:the |of the |of |this |your )?organi[sz]ation\b|\bexternal senders?\b/,
+    EXCHANGE,
+    [
+      '550 5.7.1 Only members may post to list news@example.com',
+      '550 5.7.1 Message from outside organisation not permitted to this address',
+    ],
+    { scope: 'recipient' },
+  ),
+  general(
     'local-only',
     'relay-denied',
     /\blocal users? only\b|\bonly local (?:users?|recipients?|domains?)\b/,
@@ -262,6 +281,16 @@ const messages = [
 ]
 
 const senders = [
+  general(
+    'callout-sender-lines',
+    'sender-rejected',
+    /\bcallback setup failed\b|\bcould not connect to \S{1,80}[^;]{0,80}\bsender verify\b/,
+    EXIM,
+    [
+      '550-Callback setup failed while verifying <b@example.org>\n550-Called: 192.0.2.4\n550 Sender verify failed',
+      '451-could not connect to mail.example.org [192.0.2.4]: Connection timed out\n451 Could not complete sender verify callout',
+    ],
+  ),
   general(
     'sender-no-records',
     'sender-rejected',

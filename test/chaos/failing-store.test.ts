@@ -149,11 +149,15 @@ it('another process holds the lock while the mailer closes: close waits for it, 
   const ticket = await w.send('b@one.test')
   await taken
   other.exec('BEGIN IMMEDIATE')
+  const turns = async (count: number) => {
+    for (let n = 0; n < count; n++) await new Promise((resolve) => setImmediate(resolve))
+  }
+  await turns(50) // the result is there, and its turn waits for the lock
   let closed = false
   const closing = w.clock.runUntil(w.mailer.close()).then(() => {
     closed = true
   })
-  for (let turns = 0; turns < 50; turns++) await new Promise((resolve) => setImmediate(resolve))
+  await turns(50)
   expect(closed).toBe(false)
   other.exec('COMMIT')
   await closing

@@ -33,7 +33,8 @@ const server = createServer((socket) => {
       if (end < 0) break
       const command = text.slice(0, 4).toUpperCase()
       text = text.slice(end + 1)
-      if (command === 'EHLO') out += '250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250 SMTPUTF8\r\n'
+      if (command === 'EHLO')
+        out += '250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250 SMTPUTF8\r\n'
       else if (command === 'DATA') {
         out += '354 go on\r\n'
         inBody = true

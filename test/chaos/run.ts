@@ -27,7 +27,14 @@ async function row(
   note: (counts: never) => string = () => '',
 ): Promise<void> {
   const counts = await run().catch((error): Counts => ({ ...none(), wrong: [String(error)] }))
-  line([name, ...COLUMNS.map((column) => counts[column]), note(counts as never)])
+  const ends = (['cancelled', 'expired'] as const)
+    .filter((end) => counts[end] > 0)
+    .map((end) => `${counts[end]} ${end}`)
+  line([
+    name,
+    ...COLUMNS.map((column) => counts[column]),
+    [...ends, note(counts as never)].filter((text) => text !== '').join(', '),
+  ])
   wrong.push(...counts.wrong.map((what) => `${name}: ${what}`))
   if (counts.lost > 0) wrong.push(`${name}: ${counts.lost} lost`)
   if (counts.unmarked > 0) wrong.push(`${name}: ${counts.unmarked} came twice unmarked`)

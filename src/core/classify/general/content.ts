@@ -27,12 +27,13 @@ export const content = [
   general(
     'content-attachment',
     'content',
-    /\b(?:attachments?|file ?(?:type|name|extension)?|extension|executable|zip|archive|encrypted|macro|mime type|pj)\b[^.;]{0,50}\b(?:not (?:allowed|permitted|accepted)|banned|blocked|forbidden|prohibited|rejected|illegal|dangerous|unsafe|disallowed|denied|suspicious|restricted)\b|\b(?:illegal|banned|forbidden|dangerous|prohibited|unsafe|disallowed|blocked|suspicious|unacceptable|objectionable) (?:\w{1,12} )?(?:attachment|file|extension|content|type|mime|url|link|word)|\bpotential security issue|\bsecurity risk|\battachment type|\bserious (?:security )?violation/,
+    /\b(?:attachments?|file ?(?:type|name|extension)?|extension|executable|zip|archive|encrypted|macro|mime type|pj)\b[^.;]{0,50}\b(?:not (?:allowed|permitted|accepted)|banned|blocked|forbidden|prohibited|rejected|illegal|dangerous|unsafe|disallowed|denied|suspicious|restricted)\b|\b(?:illegal|banned|forbidden|dangerous|prohibited|unsafe|disallowed|blocked|suspicious|unacceptable|objectionable) (?:\w{1,12} )?(?:attachment|file|extension|content|type|mime|url|link|word)|\bpotential security issue|\bsecurity risk|\battachment type|\battachment \S{1,60} (?:is |was )?(?:not (?:accepted|allowed|permitted)|banned|forbidden|prohibited|blocked)\b|\bserious (?:security )?violation/,
     FILTERS,
     [
       '552-5.7.0 This message was blocked because its content presents a potential security issue.',
       '554 rejecting banned content',
       '550 5.7.1 Attachment type not allowed',
+      '554 5.7.1 Attachment "invoice.iso" is not accepted here',
     ],
   ),
   general(

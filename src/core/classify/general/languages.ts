@@ -7,7 +7,7 @@ export const otherLanguages = [
   general(
     'full-other-languages',
     'mailbox-full',
-    /\bspeichervolumen|\b(?:postfach|mailbox) (?:\w{1,14} ){0,3}(?:voll|uberfullt|ueberfuellt|vol)\b|\bexhausted (?:\w{1,10} ){0,2}(?:storage|space|quota)|\bbuzon\b[a-z ]{0,40}\b(?:lleno|llena|excedid\w)|\bcuota\b[a-z ]{0,30}\b(?:excedida|superada|llena)|\bespacio insuficiente|\bcaixa\b[a-z ]{0,40}\b(?:cheia|lotada)|\bcota\b[a-z ]{0,30}\b(?:excedida|ultrapassada)|\bcasella\b[a-z ]{0,40}\b(?:piena|esaurit\w)|\bspazio (?:\w{1,12} ){0,2}(?:esaurito|insufficiente)|\bboite\b[a-z ]{0,40}\b(?:pleine|saturee)|\bespace (?:\w{1,12} ){0,2}insuffisant|\bquota\b[a-z ]{0,30}\b(?:depasse|atteint|superata|superato)|\b(?:pojemnosc|pojemnosci|limit miejsca)\b[a-z ]{0,40}\bskrzyn|\bskrzynka\b[a-z ]{0,40}\b(?:pelna|przepelniona|zapelniona)|\bschranka\b[a-z ]{0,30}\bplna\b|\bpostvak\b[a-z ]{0,20}\bvol\b|空间不足|容量不足|邮箱已满|郵箱已滿|信箱已滿|超过配额|配额已满|容量超過|ящик (?:переполнен|заполнен)|квот\S{0,3} (?:превышен|исчерпан)/,
+    /\bspeichervolumen|\bpostfach (?:\w{1,14} ){0,3}(?:voll|uberfullt|ueberfuellt)\b|\bmailbox (?:is )?vol\b|\bexhausted (?:\w{1,10} ){0,2}(?:storage|space|quota)|\bbuzon\b[a-z ]{0,40}\b(?:lleno|llena|excedid\w)|\bcuota\b[a-z ]{0,30}\b(?:excedida|superada|llena)|\bespacio insuficiente|\bcaixa\b[a-z ]{0,40}\b(?:cheia|lotada)|\bcota\b[a-z ]{0,30}\b(?:excedida|ultrapassada)|\bcasella\b[a-z ]{0,40}\b(?:piena|esaurit\w)|\bspazio (?:\w{1,12} ){0,2}(?:esaurito|insufficiente)|\bboite\b[a-z ]{0,40}\b(?:pleine|saturee)|\bespace (?:\w{1,12} ){0,2}insuffisant|\bquota\b[a-z ]{0,30}\b(?:depasse|atteint|superata|superato)|\b(?:pojemnosc|pojemnosci|limit miejsca)\b[a-z ]{0,40}\bskrzyn|\bskrzynka\b[a-z ]{0,40}\b(?:pelna|przepelniona|zapelniona)|\bschranka\b[a-z ]{0,30}\bplna\b|\bpostvak\b[a-z ]{0,20}\bvol\b|空间不足|容量不足|邮箱已满|郵箱已滿|信箱已滿|超过配额|配额已满|容量超過|ящик (?:переполнен|заполнен)|квот\S{0,3} (?:превышен|исчерпан)/,
     HOSTERS,
     [
       '550 Benutzer hat das Speichervolumen ueberschritten. / User has exhausted allowed storage space.',
@@ -43,7 +43,7 @@ export const otherLanguages = [
   general(
     'spam-other-languages',
     'content',
-    /\bnevyzadan|\bindesirable|\bongewenst|\bno solicitad[oa]|\bnao solicitad[oa]|\bnon richiest[ao]|\bnie ?chcian|垃圾邮件|垃圾郵件|\bspamverdacht|(?:^|[ "(])спам/,
+    /\bnevyzadan|\bindesirable|\bongewenst|\bno solicitad[oa]|\bnao solicitad[oa]|\bnon richiest[ao]|\bniechcian|\bnie chcian|垃圾邮件|垃圾郵件|\bspamverdacht|(?:^|[ "(])спам/,
     HOSTERS,
     '554 5.7.1 Message refused: Nevyzadana posta',
   ),

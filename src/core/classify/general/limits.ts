@@ -242,7 +242,7 @@ export const recipientsInTime = [
   general(
     'recipients-window',
     'rate-limit',
-    /\b(?:too many|(?:maximum|max)(?: number of)?|limit of|exceeded) (?:(?!invalid|unknown|bad)\w{1,12} ){0,3}recipients (?:from (?:\w{1,8} )?ip|(?:\w{1,10} ){0,2}(?:per |this |last |an |in )?(?:hour|day|hourly|minute)\b)/,
+    /\b(?:too many|(?:maximum|max)(?: number of)?|limit of|exceeded) (?!invalid|unknown|bad)(?:\w{1,12} ){0,3}recipients (?:from (?:\w{1,8} )?ip|(?:\w{1,10} ){0,2}(?:per |this |last |an |in )?(?:hour|day|hourly|minute)\b)/,
     POSTFIX,
     ['452 Too many recipients received this hour', '450 4.7.1 Error: too many recipients from 192.0.2.1'],
   ),

@@ -151,7 +151,7 @@ const accounts = [
   general(
     'suppressed',
     'recipient-disabled',
-    /\bsuppression list\b|\b(?:recipient|address|contact|mailaddr\S{0,2}) (?:\w{1,8} ){0,3}(?:suppressed|unsubscribed)\b|\bcontact (?:is )?(?:blocklisted|blacklisted|blocked)\b/,
+    /\bsuppression list\b|\bsuppressed\b|\bunsubscribed\b|\bcontact (?:is )?(?:blocklisted|blacklisted|blocked)\b/,
     HOSTERS,
     [
       '554 5.7.1 Recipient is on your suppression list',
@@ -228,12 +228,11 @@ const messages = [
   general(
     'rspamd-map',
     'content',
-    /\bmatched map\b|\battachments?\b[^;]{0,60}\b(?:not (?:accepted|allowed|permitted)|banned|forbidden|prohibited)\b|\b(?:held|placed|put) (?:by|in|for|into) (?:\w{1,10} )?quarantine\b|\bid=\S{3,24} - (?:banned|spam|infected|virus|bad-header)\b/,
+    /\bmatched map\b|\b(?:held|placed|put) (?:by|in|for|into) (?:\w{1,10} )?quarantine\b|\bid=\S{3,24} - (?:banned|spam|infected|virus|bad-header)\b/,
     FILTERS,
     [
       '554 5.7.1 Matched map: FORBIDDEN_FILE_EXTENSION',
       '554 5.7.1 Rejected, id=12345-06 - BANNED: .exe,.exe-ms,setup.exe',
-      '554 5.7.1 Attachment "invoice.iso" is not accepted here',
       '450 4.7.1 Your message was held by quarantine pending administrator review',
     ],
   ),

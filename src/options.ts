@@ -7,8 +7,8 @@ import { at, callable, fields, flag, list, oneOf, optional, span, whole, word } 
 import { badOption } from './core/error.ts'
 import type { LaneLimits, RateLimit } from './core/limits.ts'
 import { type OnUncertain, PRIORITIES, type Priority, type PriorityName } from './core/message.ts'
-import type { ProviderPolicy } from './core/policy.ts'
-import { parseCaps } from './core/policy-parse.ts'
+import type { ProviderPolicy, Warmup } from './core/policy.ts'
+import { parseCaps, parseWarmup } from './core/policy-parse.ts'
 import { type Duration, MINUTE, type Rate } from './core/units.ts'
 import { EVENT_NAMES, type Listeners, type Outcome } from './events.ts'
 import type { EgressGate } from './gate.ts'
@@ -24,6 +24,8 @@ export interface EgressOptions {
   readonly burst?: number
   /** Attempts under way at a time. @default the pool's `maxConnections`, else 5 */
   readonly concurrency?: number
+  /** A slow beginning of a new address or account: recipients per day, over all lanes. @default none */
+  readonly warmup?: Warmup
   /** A quota shared by several processes, as `bottleneckGate(limiter)` of `steadymail/bottleneck`. */
   readonly gate?: EgressGate
 }
@@ -163,6 +165,14 @@ const SEND_KEYS = [
   'signal',
 ] as const satisfies readonly (keyof SendOptions)[]
 
+const EGRESS_KEYS = [
+  'rate',
+  'burst',
+  'concurrency',
+  'warmup',
+  'gate',
+] as const satisfies readonly (keyof EgressOptions)[]
+
 const UNCERTAIN = ['retry', 'park', 'fail'] as const
 const STORE_VERBS = ['open', 'close', 'add', 'turn', 'own', 'heads', 'get', 'byKey']
 const CLOCK_VERBS = ['now', 'monotonic', 'random', 'after', 'turn']
@@ -235,10 +245,11 @@ export function parseSendOptions(input: unknown): ResolvedSend {
 }
 
 function parseEgress(input: unknown): ResolvedEgress {
-  const given = fields(input, 'egress', ['rate', 'burst', 'concurrency', 'gate'], 'the egress limits')
+  const given = fields(input, 'egress', EGRESS_KEYS, 'the egress limits')
   const rates = [...(optional(given.rate, parseRates) ?? [])].sort((a, b) => a.perMs - b.perMs)
   const [rate, ...caps] = rates
   const concurrency = optional(given.concurrency, (v) => whole(v, 'egress.concurrency'))
+  const warmup = optional(given.warmup, (v) => parseWarmup(v, 'egress.warmup'))
   const implied =
     rate === undefined
       ? DEFAULT_EGRESS_BURST
@@ -249,6 +260,7 @@ function parseEgress(input: unknown): ResolvedEgress {
       caps,
       concurrency: concurrency ?? DEFAULT_EGRESS_CONCURRENCY,
       ...(rate === undefined ? {} : { rate }),
+      ...(warmup === undefined ? {} : { warmup }),
     },
     concurrency,
     gate: optional(given.gate, (v) =>

@@ -54,6 +54,16 @@ describe('wrapTransport’s options', () => {
     })
   })
 
+  it('take a warm-up of the account, stage by stage or by name', () => {
+    const warmup = (daily: 'gentle' | number[]) =>
+      parseOptions({ store, egress: { warmup: { start: '2026-12-01', daily } } }).egress.limits.warmup
+    expect(warmup([50, 100])).toEqual({ startAt: Date.UTC(2026, 11, 1), daily: [50, 100] })
+    expect(warmup('gentle')).toMatchObject({ name: 'gentle', startAt: Date.UTC(2026, 11, 1) })
+    expect(
+      refusal(() => parseOptions({ store, egress: { warmup: { start: '2026-12-01', daily: 'slow' } } })),
+    ).toContain("egress.warmup.daily: expected one of 'automated', 'gentle', got 'slow'")
+  })
+
   it('take room as messages, bytes or both', () => {
     const room = (maxWaiting: WrapOptions['maxWaiting']) => parseOptions({ store, maxWaiting }).maxWaiting
     expect(room(100)).toEqual({ messages: 100, bytes: Infinity })

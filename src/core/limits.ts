@@ -9,11 +9,16 @@ export interface RateLimit {
   readonly text: string
 }
 
+/** Plans that are known by name; warmup.ts has their stages and sources. */
+export type WarmupName = 'automated' | 'gentle'
+
 /** A slow beginning: recipients per day, stage by stage. */
 export interface WarmupPlan {
   /** Epoch ms; before it the first stage's allowance holds and no stage is completed. */
   readonly startAt: number
   readonly daily: readonly number[]
+  /** Where it is one of the plans that have a name. */
+  readonly name?: WarmupName
 }
 
 /** The limits of one lane; a lane never goes above them, however well it is doing. */

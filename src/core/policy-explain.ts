@@ -2,13 +2,14 @@
 // Not here: the merging itself (policy-merge.ts); this only tells which layer won.
 
 import { CAUSES, type Cause } from './cause.ts'
-import type { RateLimit } from './limits.ts'
+import type { RateLimit, WarmupPlan } from './limits.ts'
 import type { Layer } from './policy-match.ts'
 import { burstOf, DEFAULT_PARTS, type EffectivePolicy, first } from './policy-merge.ts'
 import type { Origin, ParsedPolicy } from './policy-parse.ts'
 import { DEFAULT_RETRY_SOURCE, type ResolvedReaction, type ResolvedSchedule } from './reaction.ts'
 import type { ReactionPart } from './reaction-parse.ts'
 import { durationText } from './units.ts'
+import { WARMUP_PLANS } from './warmup.ts'
 
 /** One effective value. */
 export interface ExplainedValue {
@@ -82,8 +83,16 @@ function limitValues(
     { name: 'concurrency', value: String(concurrency), from: from(limits, 'concurrency') },
   ]
   if (warmup !== undefined)
-    values.push({ name: 'warmup', value: `${warmup.daily.join(', ')} a day`, from: from(limits, 'warmup') })
+    values.push({ name: 'warmup', value: warmupText(warmup), from: from(limits, 'warmup') })
   return values
+}
+
+/** The stages, before them the plan's name and where that comes from. */
+function warmupText({ name, daily }: WarmupPlan): string {
+  const stages = `${daily.join(', ')} a day`
+  if (name === undefined) return stages
+  const { source, date } = WARMUP_PLANS[name]
+  return `'${name}' (${source}, ${date}): ${stages}`
 }
 
 function generalValues(

@@ -10,6 +10,7 @@ import type { ResolvedSchedule } from './reaction.ts'
 import { parseReactions, parseSchedule, type ReactionPart } from './reaction-parse.ts'
 import { parseRules } from './rule-parse.ts'
 import { rate, startOfDay } from './units.ts'
+import { WARMUP_NAMES, WARMUP_PLANS } from './warmup.ts'
 
 /** Where a value comes from. */
 export interface Origin {
@@ -155,13 +156,18 @@ export function parseCaps(value: unknown, path: string): readonly RateLimit[] {
 
 const WARMUP_KEYS = ['start', 'daily']
 
-function parseWarmup(value: unknown, path: string): WarmupPlan {
+/** A warm-up as a policy or the egress states it. */
+export function parseWarmup(value: unknown, path: string): WarmupPlan {
   const given = fields(value, path, WARMUP_KEYS, "{ start: 'YYYY-MM-DD', daily: [...] }")
-  const start = day(given.start, at(path, 'start'))
-  const daily = list(given.daily, at(path, 'daily'), 'recipients for each day')
+  const startAt = startOfDay(day(given.start, at(path, 'start'))) ?? 0
+  if (typeof given.daily === 'string') {
+    const name = oneOf(given.daily, at(path, 'daily'), WARMUP_NAMES)
+    return { startAt, daily: WARMUP_PLANS[name].daily, name }
+  }
+  const daily = list(given.daily, at(path, 'daily'), "recipients for each day, 'automated' or 'gentle'")
   if (daily.length === 0) throw badOption(at(path, 'daily'), 'at least one day', daily)
   return {
-    startAt: startOfDay(start) ?? 0,
+    startAt,
     daily: daily.map((count, i) => whole(count, `${at(path, 'daily')}[${i}]`)),
   }
 }

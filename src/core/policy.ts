@@ -2,6 +2,7 @@
 // Not here: how it is checked (policy-parse.ts, policy-book.ts) or acted upon (decide.ts, lane.ts).
 
 import type { Cause, Persistence, Scope } from './cause.ts'
+import type { WarmupName } from './limits.ts'
 import type { Phase, Reply } from './reply.ts'
 import type { Duration, Rate } from './units.ts'
 import type { ReplyContext, Verdict } from './verdict.ts'
@@ -89,8 +90,12 @@ export interface Reaction {
 export interface Warmup {
   /** First day, `YYYY-MM-DD` (UTC). */
   readonly start: string
-  /** Recipients allowed each day; after the last the plan is over. */
-  readonly daily: readonly number[]
+  /**
+   * Recipients allowed each day; after the last the plan is over. `'automated'`: 200, 500, 1 000 … 100 000 in eleven
+   * stages, as SparkPost warms addresses up by itself. `'gentle'`: 50 to 5 000 in four weeks, never more than about
+   * double the stage before, for a new domain or little mail.
+   */
+  readonly daily: readonly number[] | WarmupName
 }
 
 /** What is known about one provider. Say only what differs: the rest comes from the built-in policies. */

@@ -1,7 +1,33 @@
 // A warm-up plan under way: so many recipients a day, stage by stage; a stage that was not delivered is repeated.
-// Source of the 90 %: SparkPost's automated IP warm-up moves on only when that much of a stage was delivered.
+// Source of the 90 %: SparkPost's automated IP warm-up moves on only when that much of a stage was delivered
+// (https://support.sparkpost.com/docs/user-guide/automated-ip-warmup, as of 2020-02-08, read 2026-11-20).
 
-import type { WarmupPlan } from './limits.ts'
+import type { WarmupName, WarmupPlan } from './limits.ts'
+
+export const WARMUP_NAMES = ['automated', 'gentle'] as const satisfies readonly WarmupName[]
+
+/** The stages of each plan that has a name, and where they come from. */
+export const WARMUP_PLANS: Readonly<
+  Record<WarmupName, { readonly daily: readonly number[]; readonly source: string; readonly date: string }>
+> = {
+  automated: {
+    daily: [200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 40_000, 50_000, 75_000, 100_000],
+    source: 'https://support.sparkpost.com/docs/user-guide/automated-ip-warmup (stages 1 to 11 of 29)',
+    date: '2026-11-20',
+  },
+  gentle: {
+    // biome-ignore format: a week to a line
+    daily: [
+      50, 50, 100, 100, 200, 200, 200,
+      400, 400, 400, 800, 800, 800, 800,
+      1_500, 1_500, 1_500, 1_500, 2_500, 2_500, 2_500,
+      5_000, 5_000, 5_000, 5_000, 5_000, 5_000, 5_000,
+    ],
+    source:
+      'https://enterno.io/en/articles/warm-up-sending-domain (50 a day, doubling every few days), https://help.socketlabs.com/docs/warm-up-basics (never more than double)',
+    date: '2026-11-20',
+  },
+}
 
 /** Which stage, since when, and how far it got. */
 export interface WarmupState {

@@ -252,6 +252,25 @@ it('a warm-up begins at midnight UTC', () => {
   })
 })
 
+it('a warm-up plan by name has its stages, and its source in the explanation', () => {
+  const book = bookOf([
+    { name: 'new', domains: ['*'], warmup: { start: '2026-12-01', daily: 'automated' } },
+    { name: 'small', domains: ['b.test'], warmup: { start: '2026-12-01', daily: 'gentle' } },
+  ])
+  expect(book.forDomain('a.test').limits.warmup?.daily).toEqual([
+    200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 40_000, 50_000, 75_000, 100_000,
+  ])
+  expect(book.explain('a.test').values.find(({ name }) => name === 'warmup')?.value).toMatch(
+    /^'automated' \(https:\/\/\S*sparkpost\S* .*, \d{4}-\d\d-\d\d\): 200, 500, .* a day$/,
+  )
+  const gentle = book.forDomain('b.test').limits.warmup?.daily ?? []
+  expect([gentle.length, gentle[0]]).toEqual([28, 50])
+  gentle.forEach((count, i) => {
+    expect(count).toBeGreaterThanOrEqual(gentle[i - 1] ?? 0)
+    expect(count).toBeLessThanOrEqual(2 * (gentle[i - 1] ?? count))
+  })
+})
+
 it('remembers a bounded number of domains and answers the same for those it forgot', () => {
   const book = bookOf([], [gmail])
   const before = book.forDomain('gmail.com')

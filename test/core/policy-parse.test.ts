@@ -136,6 +136,11 @@ describe('a policy is refused, with its path, for', () => {
       'policies[0].warmup.daily[0]: expected a whole number, at least 1, got 0',
     ],
     [
+      'a warm-up nobody knows',
+      { ...base, warmup: { start: '2026-02-03', daily: 'fast' } },
+      "policies[0].warmup.daily: expected one of 'automated', 'gentle', got 'fast'",
+    ],
+    [
       'an unknown TLS mode',
       { ...base, tls: 'maybe' },
       "policies[0].tls: expected one of 'opportunistic', 'required', 'verified', got 'maybe'",

@@ -1,7 +1,6 @@
 // wrapTransport and its verbs: what the user touches. Parses first, opens nothing until started,
 // hands every mail to the store before it says yes, and leaves delivering to outbox.ts.
 
-import PQueue from 'p-queue'
 import { addressKey, checkAddress, domainOf } from './address.ts'
 import { builtinPolicies } from './builtin.ts'
 import type { Clock } from './clock.ts'
@@ -19,14 +18,13 @@ import { type DropInTransport, dropIn } from './dropin.ts'
 import { EGRESS } from './egress.ts'
 import { type EventName, Events, type Listener, type MessageStatus } from './events.ts'
 import { type Explanation, explainLane, explainMessage, type LaneStatus, laneStatus } from './explain.ts'
-import { envelopeOf, type Frozen, freeze } from './freeze.ts'
 import { Grouping, type MxLookup } from './grouping.ts'
+import { Intake, throwIfAborted } from './intake.ts'
 import { mxResolver } from './mx/resolver.ts'
 import {
   parseOptions,
   parseSendOptions,
   type ResolvedOptions,
-  type ResolvedSend,
   type SendOptions,
   type WrapOptions,
 } from './options.ts'
@@ -34,7 +32,7 @@ import { Outbox } from './outbox.ts'
 import { Outcomes, statuses, toStatus } from './outcomes.ts'
 import { nudge, Recovery } from './recovery.ts'
 import { type Reporter, report } from './report.ts'
-import type { NewDelivery, Notice, Stored } from './stores/store.ts'
+import type { Notice, Stored } from './stores/store.ts'
 import { newId, type Ticket } from './ticket.ts'
 import { openTarget, type Target, type TransportInput } from './transporter.ts'
 
@@ -165,12 +163,6 @@ export function wrapTransport<M = Record<string, unknown>>(
   }
 }
 
-/** Messages being built or stored at a time: as many as share a commit well, fewer when they are large. */
-const INTAKE_MOST = 64
-const INTAKE_LEAST = 4
-/** What they may come to together, of the size that is usual. */
-const INTAKE_BYTES = 64 * 1024 * 1024
-
 class SteadyMailer<M> implements Mailer<M> {
   readonly #target: Target
   readonly #options: ResolvedOptions
@@ -180,10 +172,8 @@ class SteadyMailer<M> implements Mailer<M> {
   readonly #events: Events
   readonly #outbox: Outbox
   readonly #outcomes: Outcomes
-  readonly #intake = new PQueue({ concurrency: INTAKE_MOST })
+  readonly #intake: Intake
   readonly #closing = new AbortController()
-  /** Of the messages taken in lately, fading. */
-  #largest = 0
   #opened: Promise<void> | undefined
   #started: Promise<void> | undefined
   #closed: Promise<void> | undefined
@@ -206,6 +196,7 @@ class SteadyMailer<M> implements Mailer<M> {
       this.#events,
       options.onSettled,
       () => this.#outbox.owner.fence > 0,
+      (error) => reporter.handlerError(error),
     )
     this.#outbox = new Outbox({
       store: options.store,
@@ -217,6 +208,14 @@ class SteadyMailer<M> implements Mailer<M> {
       events: this.#events,
       ownerId: newId(options.clock.now()),
       onEnded: (tickets) => this.#outcomes.ended(tickets),
+    })
+    this.#intake = new Intake({
+      target,
+      options,
+      grouping: this.#grouping,
+      outbox: this.#outbox,
+      events: this.#events,
+      assertOpen: () => this.#assertOpen(),
     })
     // who waits here is told by the loop; when another process takes over, only looking helps
     this.#events.on('owner', ({ owner }) => {
@@ -240,149 +239,13 @@ class SteadyMailer<M> implements Mailer<M> {
     throwIfAborted(send.signal)
     await this.start()
     if (send.key !== undefined) {
-      const known = await this.#known(send.key, mail)
-      if (known !== undefined) return known
+      const known = await this.#intake.known(send.key, mail)
+      if (known !== undefined) return this.#newTicket(known, true)
     }
-    return this.#take(mail, send)
-  }
-
-  async #take(mail: M, send: ResolvedSend): Promise<Ticket> {
-    const ticket = await this.#intake.add(async () => {
-      throwIfAborted(send.signal)
-      const frozen = await freeze(this.#target, mail, { maxMessageBytes: this.#options.maxMessageBytes })
-      this.#fitIntake(frozen.bytes.byteLength)
-      await this.#grouping.learn(frozen.to.map(domainOf))
-      throwIfAborted(send.signal)
-      this.#assertOpen()
-      return this.#store(frozen, send)
-    })
-    return ticket as Ticket
-  }
-
-  /** The larger the mail of late, the less of it is taken in at once; mail being built counts, not only what is built. */
-  #fitIntake(size: number): void {
-    this.#largest = Math.max(size, this.#largest * 0.9)
-    const fitting = Math.floor(INTAKE_BYTES / Math.max(1, this.#largest))
-    const concurrency = Math.min(INTAKE_MOST, Math.max(INTAKE_LEAST, fitting))
-    if (concurrency !== this.#intake.concurrency) this.#intake.concurrency = concurrency
-  }
-
-  async #store(frozen: Frozen, send: ResolvedSend): Promise<Ticket> {
-    const { store, clock } = this.#options
-    const now = clock.now()
-    const message = this.#message(frozen, send, now)
-    const deliveries = this.#deliveries(frozen, message, send, now)
-    this.#foresee(deliveries, now)
-    const adding = store.add(
-      { message, bytes: frozen.bytes, deliveries },
-      this.#options.maxWaiting,
-      this.#outbox.owner.fence,
-    )
-    clock.working?.(adding)
-    const added = await adding
-    if (added.kind === 'conflict') throw keyConflict(message.key)
-    if (added.kind === 'duplicate') return this.#ticketOf(added.ticket, message.key, true)
-    this.#noteAdded(deliveries)
-    if (this.#events.heard('queued')) {
-      this.#events.emit('queued', {
-        id: message.id,
-        messageId: message.messageId,
-        recipients: deliveries.length,
-        ...(message.key === undefined ? {} : { key: message.key }),
-        ...(send.meta === undefined ? {} : { meta: send.meta }),
-      })
-    }
-    return this.#newTicket(message, false)
-  }
-
-  #message(frozen: Frozen, send: ResolvedSend, now: number): Message {
-    const first = frozen.to[0] ?? ''
-    const ttlMs = send.ttlMs ?? this.#ttlOf(frozen.to) ?? this.#options.ttlMs
-    return {
-      id: newId(now),
-      messageId: frozen.messageId,
-      from: frozen.from,
-      fromDomain: frozen.fromDomain === '' ? domainOf(first) : frozen.fromDomain,
-      size: frozen.bytes.byteLength,
-      priority: send.priority,
-      createdAt: now,
-      expiresAt: Math.max(now, send.notBeforeAt ?? now) + ttlMs,
-      recipients: frozen.to.length,
-      wire: frozen.wire,
-      ...(send.key === undefined ? {} : { key: send.key }),
-      ...(send.onUncertain === undefined ? {} : { onUncertain: send.onUncertain }),
-      ...(send.meta === undefined ? {} : { meta: JSON.stringify(send.meta) }),
-    }
-  }
-
-  #ttlOf(addresses: readonly string[]): number | undefined {
-    // a message lives as long as its most patient recipient; each delivery has its own end
-    const ttls = addresses.map((a) => this.#grouping.policyOf(domainOf(a)).ttlMs)
-    return ttls.every((t) => t !== undefined) ? Math.max(...ttls) : undefined
-  }
-
-  #deliveries(frozen: Frozen, message: Message, send: ResolvedSend, now: number): NewDelivery[] {
-    const from = Math.max(now, send.notBeforeAt ?? now)
-    return frozen.to.map((address) => {
-      const domain = domainOf(address)
-      const policy = this.#grouping.policyOf(domain)
-      return {
-        ticket: message.id,
-        address,
-        domain,
-        lane: policy.lane,
-        sender: message.fromDomain,
-        priority: message.priority,
-        state: 'waiting',
-        attempts: 0,
-        tries: 0,
-        uncounted: 0,
-        uncertain: 0,
-        crashes: 0,
-        dueAt: from,
-        expiresAt: from + (send.ttlMs ?? policy.ttlMs ?? this.#options.ttlMs),
-        createdAt: now,
-      }
-    })
-  }
-
-  /** Lanes learn that a message has several recipients in them before a claim can see it. */
-  #foresee(deliveries: readonly NewDelivery[], now: number): void {
-    if (deliveries.length < 2) return
-    const seen = new Set<string>()
-    for (const { lane, domain } of deliveries) {
-      if (seen.has(lane)) this.#outbox.laneOf(lane, domain, now).several = true
-      seen.add(lane)
-    }
-  }
-
-  #noteAdded(deliveries: readonly NewDelivery[]): void {
-    if (this.#outbox.owner.fence === 0) {
-      nudge(this.#options.store) // its owner was sent a notice
-      return
-    }
-    const now = this.#options.clock.now()
-    const { lanes } = this.#outbox
-    for (const d of deliveries) {
-      lanes.note(
-        lanes.queue(this.#outbox.laneOf(d.lane, d.domain, now), d.sender, d.priority),
-        d.dueAt,
-        1,
-        now,
-      )
-    }
-    this.#outbox.ask()
-  }
-
-  /** The ticket of a key that was used before, when it was for the same recipients. */
-  async #known(key: string, mail: M): Promise<Ticket | undefined> {
-    const stored = await this.#options.store.byKey(key)
-    if (stored === undefined) return undefined
-    const { to } = await envelopeOf(this.#target, mail)
-    const before = new Set(stored.deliveries.map((d) => addressKey(d.address)))
-    const same = to.length === before.size && to.every((address) => before.has(addressKey(address)))
-    if (!same) throw keyConflict(key)
-    return this.#newTicket(stored.message, true)
+    const taken = await this.#intake.take(mail, send)
+    return taken.kind === 'taken'
+      ? this.#newTicket(taken.message, false)
+      : this.#ticketOf(taken.ticket, send.key, true)
   }
 
   async status(id: string): Promise<MessageStatus | undefined> {
@@ -508,7 +371,7 @@ class SteadyMailer<M> implements Mailer<M> {
   async #reopenedStatus(before: Stored, after: Stored | undefined): Promise<MessageStatus | undefined> {
     if (after === undefined) return undefined
     const waited = new Set(before.deliveries.filter((d) => d.state === 'waiting').map((d) => d.id))
-    this.#noteAdded(after.deliveries.filter((d) => d.state === 'waiting' && !waited.has(d.id)))
+    this.#intake.note(after.deliveries.filter((d) => d.state === 'waiting' && !waited.has(d.id)))
     this.#endedIfSettled(after)
     return toStatus(after, await statuses(this.#options.store, after))
   }
@@ -597,7 +460,7 @@ class SteadyMailer<M> implements Mailer<M> {
     over.catch(() => undefined)
     try {
       for (;;) {
-        await Promise.race([this.#intake.onIdle(), over])
+        await Promise.race([this.#intake.idle(), over])
         const { waiting, claimed } = await store.counts()
         if (waiting + claimed === 0) break
         // our own loop says when it runs dry; another process's is looked at from time to time
@@ -656,7 +519,7 @@ class SteadyMailer<M> implements Mailer<M> {
       if (this.#opened === undefined) return
       await this.#started?.catch(() => undefined)
       // an attachment that never ends, or a handler, must not keep a process from ending
-      await Promise.race([this.#intake.onIdle(), timeout.over])
+      await Promise.race([this.#intake.idle(), timeout.over])
       outbox.stop()
       await this.#land(timeout.over)
       await outbox.flush().catch(() => undefined)
@@ -793,12 +656,6 @@ function egressOf({ egress, onUncertain }: ResolvedOptions, target: Target): Res
   return { ...egress, connections, limits: { ...egress.limits, concurrency } }
 }
 
-function keyConflict(key: string | undefined): SteadymailError {
-  return new SteadymailError('KEY_CONFLICT', `key: '${key}' was used before for other recipients`, {
-    path: 'key',
-  })
-}
-
 /** A time that passes, unless it is not waited for any more. */
 function within(clock: Clock, ms: number): { readonly over: Promise<void>; cancel(): void } {
   let pass: () => void = () => undefined
@@ -807,11 +664,6 @@ function within(clock: Clock, ms: number): { readonly over: Promise<void>; cance
   })
   const timer = clock.after(ms, pass)
   return { over, cancel: () => timer.cancel() }
-}
-
-function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted !== true) return
-  throw new SteadymailError('ABORTED', 'aborted before the message was stored', { cause: signal.reason })
 }
 
 /** Rejects when the signal aborts; never otherwise. */

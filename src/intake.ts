@@ -1,0 +1,219 @@
+// How a mail comes in: frozen, given its lanes, stored. Bounded, because callers are not.
+// Not here: tickets and verbs (mailer.ts), or building bytes (freeze.ts).
+
+import PQueue from 'p-queue'
+import { addressKey, domainOf } from './address.ts'
+import { SteadymailError } from './core/error.ts'
+import type { Message } from './core/message.ts'
+import type { Events } from './events.ts'
+import { envelopeOf, type Frozen, freeze } from './freeze.ts'
+import type { Grouping } from './grouping.ts'
+import type { ResolvedOptions, ResolvedSend } from './options.ts'
+import type { Outbox } from './outbox.ts'
+import { nudge } from './recovery.ts'
+import type { NewDelivery } from './stores/store.ts'
+import { newId } from './ticket.ts'
+import type { Target } from './transporter.ts'
+
+/** Messages being built or stored at a time: as many as share a commit well, fewer when they are large. */
+const INTAKE_MOST = 64
+const INTAKE_LEAST = 4
+/** What they may come to together, of the size that is usual. */
+const INTAKE_BYTES = 64 * 1024 * 1024
+
+/** A message that was stored, or the ticket of the one that has its key already. */
+export type Taken =
+  | { readonly kind: 'taken'; readonly message: Message }
+  | { readonly kind: 'duplicate'; readonly ticket: string }
+
+export interface IntakeParts {
+  readonly target: Target
+  readonly options: ResolvedOptions
+  readonly grouping: Grouping
+  readonly outbox: Outbox
+  readonly events: Events
+  /** Throws when the mailer was closed meanwhile. */
+  readonly assertOpen: () => void
+}
+
+export class Intake {
+  readonly #target: Target
+  readonly #options: ResolvedOptions
+  readonly #grouping: Grouping
+  readonly #outbox: Outbox
+  readonly #events: Events
+  readonly #assertOpen: () => void
+  readonly #queue = new PQueue({ concurrency: INTAKE_MOST })
+  /** Of the messages taken in lately, fading. */
+  #largest = 0
+
+  constructor(parts: IntakeParts) {
+    this.#target = parts.target
+    this.#options = parts.options
+    this.#grouping = parts.grouping
+    this.#outbox = parts.outbox
+    this.#events = parts.events
+    this.#assertOpen = parts.assertOpen
+  }
+
+  /** Resolves when nothing is on its way in. */
+  idle(): Promise<void> {
+    return this.#queue.onIdle()
+  }
+
+  /** Freezes and stores a mail; bounded, so that a burst of large mail does not fill the memory. */
+  async take(mail: unknown, send: ResolvedSend): Promise<Taken> {
+    const taken = await this.#queue.add(async () => {
+      throwIfAborted(send.signal)
+      const frozen = await freeze(this.#target, mail, { maxMessageBytes: this.#options.maxMessageBytes })
+      this.#fit(frozen.bytes.byteLength)
+      await this.#grouping.learn(frozen.to.map(domainOf))
+      throwIfAborted(send.signal)
+      this.#assertOpen()
+      return this.#store(frozen, send)
+    })
+    return taken as Taken
+  }
+
+  /** The larger the mail of late, the less of it is taken in at once; mail being built counts, not only what is built. */
+  #fit(size: number): void {
+    this.#largest = Math.max(size, this.#largest * 0.9)
+    const fitting = Math.floor(INTAKE_BYTES / Math.max(1, this.#largest))
+    const concurrency = Math.min(INTAKE_MOST, Math.max(INTAKE_LEAST, fitting))
+    if (concurrency !== this.#queue.concurrency) this.#queue.concurrency = concurrency
+  }
+
+  async #store(frozen: Frozen, send: ResolvedSend): Promise<Taken> {
+    const { store, clock } = this.#options
+    const now = clock.now()
+    const message = this.#message(frozen, send, now)
+    const deliveries = this.#deliveries(frozen, message, send, now)
+    this.#foresee(deliveries, now)
+    const adding = store.add(
+      { message, bytes: frozen.bytes, deliveries },
+      this.#options.maxWaiting,
+      this.#outbox.owner.fence,
+    )
+    clock.working?.(adding)
+    const added = await adding
+    if (added.kind === 'conflict') throw keyConflict(message.key)
+    if (added.kind === 'duplicate') return { kind: 'duplicate', ticket: added.ticket }
+    this.note(deliveries)
+    if (this.#events.heard('queued')) {
+      this.#events.emit('queued', {
+        id: message.id,
+        messageId: message.messageId,
+        recipients: deliveries.length,
+        ...(message.key === undefined ? {} : { key: message.key }),
+        ...(send.meta === undefined ? {} : { meta: send.meta }),
+      })
+    }
+    return { kind: 'taken', message }
+  }
+
+  #message(frozen: Frozen, send: ResolvedSend, now: number): Message {
+    const first = frozen.to[0] ?? ''
+    const ttlMs = send.ttlMs ?? this.#ttlOf(frozen.to) ?? this.#options.ttlMs
+    return {
+      id: newId(now),
+      messageId: frozen.messageId,
+      from: frozen.from,
+      fromDomain: frozen.fromDomain === '' ? domainOf(first) : frozen.fromDomain,
+      size: frozen.bytes.byteLength,
+      priority: send.priority,
+      createdAt: now,
+      expiresAt: Math.max(now, send.notBeforeAt ?? now) + ttlMs,
+      recipients: frozen.to.length,
+      wire: frozen.wire,
+      ...(send.key === undefined ? {} : { key: send.key }),
+      ...(send.onUncertain === undefined ? {} : { onUncertain: send.onUncertain }),
+      ...(send.meta === undefined ? {} : { meta: JSON.stringify(send.meta) }),
+    }
+  }
+
+  #ttlOf(addresses: readonly string[]): number | undefined {
+    // a message lives as long as its most patient recipient; each delivery has its own end
+    const ttls = addresses.map((a) => this.#grouping.policyOf(domainOf(a)).ttlMs)
+    return ttls.every((t) => t !== undefined) ? Math.max(...ttls) : undefined
+  }
+
+  #deliveries(frozen: Frozen, message: Message, send: ResolvedSend, now: number): NewDelivery[] {
+    const from = Math.max(now, send.notBeforeAt ?? now)
+    return frozen.to.map((address) => {
+      const domain = domainOf(address)
+      const policy = this.#grouping.policyOf(domain)
+      return {
+        ticket: message.id,
+        address,
+        domain,
+        lane: policy.lane,
+        sender: message.fromDomain,
+        priority: message.priority,
+        state: 'waiting',
+        attempts: 0,
+        tries: 0,
+        uncounted: 0,
+        uncertain: 0,
+        crashes: 0,
+        dueAt: from,
+        expiresAt: from + (send.ttlMs ?? policy.ttlMs ?? this.#options.ttlMs),
+        createdAt: now,
+      }
+    })
+  }
+
+  /** Lanes learn that a message has several recipients in them before a claim can see it. */
+  #foresee(deliveries: readonly NewDelivery[], now: number): void {
+    if (deliveries.length < 2) return
+    const seen = new Set<string>()
+    for (const { lane, domain } of deliveries) {
+      if (seen.has(lane)) this.#outbox.laneOf(lane, domain, now).several = true
+      seen.add(lane)
+    }
+  }
+
+  /** What was stored, or waits again, is known to whoever delivers. */
+  note(deliveries: readonly NewDelivery[]): void {
+    if (this.#outbox.owner.fence === 0) {
+      nudge(this.#options.store) // its owner was sent a notice
+      return
+    }
+    const now = this.#options.clock.now()
+    const { lanes } = this.#outbox
+    for (const d of deliveries) {
+      lanes.note(
+        lanes.queue(this.#outbox.laneOf(d.lane, d.domain, now), d.sender, d.priority),
+        d.dueAt,
+        1,
+        now,
+      )
+    }
+    this.#outbox.ask()
+  }
+
+  /**
+   * The message of a key that was used before.
+   * @throws SteadymailError `KEY_CONFLICT` when it was for other recipients
+   */
+  async known(key: string, mail: unknown): Promise<Message | undefined> {
+    const stored = await this.#options.store.byKey(key)
+    if (stored === undefined) return undefined
+    const { to } = await envelopeOf(this.#target, mail)
+    const before = new Set(stored.deliveries.map((d) => addressKey(d.address)))
+    const same = to.length === before.size && to.every((address) => before.has(addressKey(address)))
+    if (!same) throw keyConflict(key)
+    return stored.message
+  }
+}
+
+function keyConflict(key: string | undefined): SteadymailError {
+  return new SteadymailError('KEY_CONFLICT', `key: '${key}' was used before for other recipients`, {
+    path: 'key',
+  })
+}
+
+/** @throws SteadymailError `ABORTED` */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted !== true) return
+  throw new SteadymailError('ABORTED', 'aborted before the message was stored', { cause: signal.reason })
+}

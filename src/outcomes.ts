@@ -26,6 +26,7 @@ export class Outcomes {
   readonly #events: Events
   readonly #handler: ((outcome: Outcome) => unknown) | undefined
   readonly #delivers: () => boolean
+  readonly #onHandlerError: (error: unknown) => void
   readonly #waiting = new Map<string, Set<Waiter>>()
   #handling = false
   #again = false
@@ -45,8 +46,10 @@ export class Outcomes {
     events: Events,
     handler: ((outcome: Outcome) => unknown) | undefined,
     delivers: () => boolean,
+    onHandlerError: (error: unknown) => void,
   ) {
     this.#delivers = delivers
+    this.#onHandlerError = onHandlerError
     this.#store = store
     this.#clock = clock
     this.#events = events
@@ -234,7 +237,8 @@ export class Outcomes {
     try {
       await this.#handler?.(outcome)
       return true
-    } catch {
+    } catch (error) {
+      this.#onHandlerError(error)
       return false
     }
   }

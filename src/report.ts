@@ -15,6 +15,8 @@ export interface Logger {
 export interface Reporter {
   follow(events: Events): void
   listenerError(event: string, error: unknown): void
+  /** `onSettled` threw or rejected: it is asked again later. */
+  handlerError(error: unknown): void
   transportError(error: Error): void
   /** Messages of a memory store that end with the process. */
   lost(messages: number): void
@@ -23,7 +25,8 @@ export interface Reporter {
   close(): void
 }
 
-export function report(logger: Logger | undefined): Reporter {
+export function report(given: Logger | undefined): Reporter {
+  const logger = given && shielded(given)
   let onExit: (() => void) | undefined
   const lost = (messages: number) => {
     const text = `steadymail: ${messages} undelivered in the memory outbox, lost with this process; sqliteStore keeps them`
@@ -60,8 +63,13 @@ export function report(logger: Logger | undefined): Reporter {
     },
     listenerError(event, error) {
       if (logger === undefined)
-        process.emitWarning(`steadymail: a listener of '${event}' failed: ${String(error)}`)
+        process.emitWarning(`steadymail: a listener of '${event}' failed: ${inWords(error)}`)
       else logger.error({ event, err: error }, 'a listener failed')
+    },
+    handlerError(error) {
+      if (logger === undefined)
+        process.emitWarning(`steadymail: onSettled failed and is called again later: ${inWords(error)}`)
+      else logger.error({ err: error }, 'onSettled failed and is called again later')
     },
     transportError(error) {
       logger?.warn({ err: error }, 'the transport emitted an error')
@@ -78,5 +86,32 @@ export function report(logger: Logger | undefined): Reporter {
     close() {
       if (onExit !== undefined) process.off('exit', onExit)
     },
+  }
+}
+
+/** The user's logger may fail; mail goes on. It is said once. */
+function shielded(logger: Logger): Logger {
+  let said = false
+  const failed = (error: unknown) => {
+    if (!said) process.emitWarning(`steadymail: the logger failed: ${inWords(error)}`)
+    said = true
+  }
+  const line = (level: keyof Logger) => (fields: object, message?: string) => {
+    try {
+      const answer: unknown = logger[level](fields, message)
+      if (answer instanceof Promise) answer.catch(failed)
+    } catch (error) {
+      failed(error)
+    }
+  }
+  return { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') }
+}
+
+/** Anything can be thrown, also what cannot be made a text. */
+function inWords(error: unknown): string {
+  try {
+    return String(error)
+  } catch {
+    return 'something that has no words'
   }
 }

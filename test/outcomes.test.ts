@@ -4,6 +4,38 @@ import { memoryStore, type Outcome, wrapTransport } from 'steadymail'
 import { describe, expect, it } from 'vitest'
 import { MINUTE, mail, runner, world } from './scenarios/world.ts'
 
+/** The warnings of this package that Node printed meanwhile. */
+async function warned(run: () => Promise<void>): Promise<string[]> {
+  const warnings: string[] = []
+  const hear = ({ message }: Error) => warnings.push(message)
+  process.on('warning', hear)
+  try {
+    await run()
+    await new Promise((resolve) => setImmediate(resolve)) // Node tells them a tick later
+  } finally {
+    process.off('warning', hear)
+  }
+  return warnings.filter((text) => text.startsWith('steadymail'))
+}
+
+describe('a logger', () => {
+  it('that throws or rejects stops no mail, and is told of once', async () => {
+    const warnings = await warned(async () => {
+      const broken = () => {
+        throw new Error('the disk of the logs is full')
+      }
+      const rejects = () => Promise.reject(new Error('the disk of the logs is full'))
+      const w = await world({
+        logger: { debug: broken, info: rejects, warn: broken, error: broken },
+        smtp: { script: { on: 'rcpt', to: 'b@one.test', answer: '550 5.1.1 User unknown' } },
+      })
+      const outcomes = await w.deliver('a@one.test', 'b@one.test')
+      expect(outcomes.map((o) => o.status)).toEqual(['accepted', 'failed'])
+    })
+    expect(warnings).toEqual(['steadymail: the logger failed: Error: the disk of the logs is full'])
+  })
+})
+
 describe('onSettled', () => {
   it('is called once per message that has ended, however it ended', async () => {
     const seen: Outcome[] = []
@@ -24,6 +56,34 @@ describe('onSettled', () => {
       meta: { why: 'test' },
       recipients: [{ reason: 'cancelled' }],
     })
+  })
+
+  it('that throws is told of, by a warning or to the logger', async () => {
+    const twice = () => {
+      let calls = 0
+      return () => {
+        if (++calls < 3) throw new TypeError('outcome.meta is undefined')
+      }
+    }
+    const warnings = await warned(async () => {
+      const w = await world({ onSettled: twice() })
+      await w.deliver('a@one.test')
+      await w.pass(10 * MINUTE)
+    })
+    expect(warnings).toEqual(
+      Array(2).fill(
+        'steadymail: onSettled failed and is called again later: TypeError: outcome.meta is undefined',
+      ),
+    )
+    const lines: string[] = []
+    const quiet = () => undefined
+    const error = (fields: object, text?: string) => lines.push(`${text} ${String(Object.values(fields)[0])}`)
+    const w = await world({ onSettled: twice(), logger: { debug: quiet, info: quiet, warn: quiet, error } })
+    await w.deliver('a@one.test')
+    await w.pass(10 * MINUTE)
+    expect(lines).toEqual(
+      Array(2).fill('onSettled failed and is called again later TypeError: outcome.meta is undefined'),
+    )
   })
 
   it('that rejects is called again, later and later, until it resolves', async () => {
@@ -126,6 +186,22 @@ describe('live events', () => {
     expect(heard[2]).toMatchObject({
       reply: { code: 250, text: expect.stringMatching(/^250 2.0.0 Ok: queued as/) },
     })
+  })
+
+  it('that throw what has no words stop nothing', async () => {
+    const warnings = await warned(async () => {
+      const w = await world({ on: { queued: () => Promise.reject(Object.create(null)) } })
+      w.mailer.on('accepted', () => {
+        throw Object.create(null)
+      })
+      const [outcome] = await w.deliver('a@one.test')
+      expect(outcome?.status).toBe('accepted')
+    })
+    expect(warnings).toEqual(
+      ['queued', 'accepted'].map(
+        (name) => `steadymail: a listener of '${name}' failed: something that has no words`,
+      ),
+    )
   })
 
   it('that throw or reject stop neither delivery nor the other listeners', async () => {

@@ -256,7 +256,14 @@ export const otherSubmission: readonly ProviderPolicy[] = [
   },
   {
     name: 'ovh',
-    mx: ['ssl0.ovh.net', '*.mail.ovh.net', 'smtp.mail.ovh.net', 'pro1.mail.ovh.net'],
+    mx: [
+      'ssl0.ovh.net',
+      'smtp.mail.ovh.net',
+      'pro1.mail.ovh.net',
+      'pro2.mail.ovh.net',
+      'pro3.mail.ovh.net',
+      'ex5.mail.ovh.net',
+    ],
     role: 'submission',
     caps: '200/h',
     source: 'OVHcloud, e-mail sending limits: 200 an hour an account',

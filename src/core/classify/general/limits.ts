@@ -163,7 +163,7 @@ export const receiving = [
   general(
     'mailbox-volume',
     'recipient-rate',
-    /\bmessages? to <?mailaddr\S{0,2} deferred due to|\b(?:mailbox|recipient|receiver|inbox)\b(?! (?:limit|count|number))[a-z ]{0,30}\b(?:too (?:many|much)|rate[ -]?limit|throttl|flood|message rate|hourly|per hour|list ?bomb)|\bmailaddr\S{0,2} (?:too many recent|has exceeded (?:their|its|the) (?:message )?(?:rate|limit|quota))|\borganization queue quota exceeded|\b(?:throttl|rate[ -]?limit)\w{0,5} (?:\w{1,10} ){0,3}(?:for|to) (?:this |the |that )?(?:recipient|mailbox|user)\b|\btenant (?:inbound|receiving|attribution)[a-z ]{0,20}(?:exceed|limit|throttl)|\bto one (?:recipient|mailbox)/,
+    /\bmessages? to <?mailaddr\S{0,2} deferred due to|\b(?:mailbox|recipient|receiver|inbox)\b(?! (?:limit|count|number))[a-z ]{0,30}\b(?:too (?:many|much)|rate[ -]?limit|throttl|flood|message rate|hourly|per hour|list ?bomb)|\bmailaddr\S{0,2} (?:too many recent|has exceeded (?:their|its|the) (?:(?:message )?(?:rate|limit)|message quota))|\borganization queue quota exceeded|\b(?:throttl|rate[ -]?limit)\w{0,5} (?:\w{1,10} ){0,3}(?:for|to) (?:this |the |that )?(?:recipient|mailbox|user)\b|\btenant (?:inbound|receiving|attribution)[a-z ]{0,20}(?:exceed|limit|throttl)|\bto one (?:recipient|mailbox)/,
     MANUAL,
     [
       '421 4.7.1 Messages to a@example.com deferred due to excessive volume. Try again later',

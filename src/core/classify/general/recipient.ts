@@ -48,13 +48,14 @@ export const tooLarge = [
   general(
     'message-large',
     'message-too-large',
-    /\b(?:message|mail|e-mail|email|msg|attachments?|data|file|body|header|content|nachricht|mensaje|mensagem|messaggio|wiadomosc|datei|size|nachrichtengrosse|envelope|it)\b[^.]{0,50}\b(?:too (?:large|big|long)|size (?:exceed\w{0,3}|limit|is over|too|violation|larger|over)|exceed\w{0,3} (?:\w{1,14} ){0,5}(?:size|maximum length|limit of \d|length|mb|bytes|kb|message size|fixed limit)|larger than|bigger than|zu gross|demasiado grande|trop (?:gros|volumineux|grand)|muito grande|troppo grand[ei]|zbyt duz[aye]|over (?:the )?(?:size|\d{1,9} ?(?:k|m|bytes)))|\b(?:exceed\w{0,3}|over|larger than|maximum|max) (?:\w{1,14} ){0,5}(?:message|mail|e-mail|email|attachment|fixed|file|header) (?:size|length|limit)|\bsize limit (?:exceed\w{0,3}|for)|\bmessage size (?:limit|exceed\w{0,3}|violation|over|of)|\btoo (?:large|big) (?:message|mail|e-mail|email|attachment)|\b(?:maximum|max) (?:permitted |allowed |message )?(?:size|length) |\boversized|\bmessage length exceed|\bmail(?: file)? size exceed|\bsize exceeds\b|\bexceeds (?:the )?(?:maximum|max|size|limit)|\btamano (?:maximo|excede)|\btaille (?:maximale|du message|depasse)|\bnachricht (?:\w{1,6} )?zu gross|\bheader (?:size|line|length)s? (?:limit|exceed|too)/,
+    /\b(?:message|mail|e-mail|email|msg|attachments?|data|file|body|header|content|nachricht|mensaje|mensagem|messaggio|wiadomosc|datei|size|nachrichtengrosse|envelope|it)\b[^.]{0,50}\b(?:too (?:large|big|long)|size (?:exceed\w{0,3}|limit|is over|too|violation|larger|over)|exceed\w{0,3} (?:\w{1,14} ){0,5}(?:size|maximum length|limit of \d|length|mb|bytes|kb|message size|fixed limit)|larger than|bigger than|zu gross|demasiado grande|trop (?:gros|volumineux|grand)|muito grande|troppo grand[ei]|zbyt duz[aye]|over (?:the )?(?:size|\d{1,9} ?(?:k|m|bytes)))|\b(?:exceed\w{0,3}|over|larger than|maximum|max) (?:\w{1,14} ){0,5}(?:message|mail|e-mail|email|attachment|fixed|file|header) (?:size|length|limit)|\bsize limit (?:exceed\w{0,3}|for)|\bmessage size (?:limit|exceed\w{0,3}|violation|over|of)|\btoo (?:large|big) (?:message|mail|e-mail|email|attachment)|\b(?:maximum|max) (?:permitted |allowed |message )?(?:size|length) |\boversized|\bmailsize limit|\bmessage length exceed|\bmail(?: file)? size exceed|\bsize exceeds\b|\bexceeds (?:the )?(?:maximum|max|size|limit)|\btamano (?:maximo|excede)|\btaille (?:maximale|du message|depasse)|\bnachricht (?:\w{1,6} )?zu gross|\bheader (?:size|line|length)s? (?:limit|exceed|too)/,
     POSTFIX,
     [
       '552 5.3.4 Message size exceeds fixed limit',
       '552 Message size exceeds maximum permitted',
       "552-5.2.3 Your message exceeded Google's message size limits.",
       '552 message is too long.',
+      '552 Requested mail action aborted: exceeded mailsize limit',
       '554 attachment is too long.',
     ],
     {},

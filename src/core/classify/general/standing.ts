@@ -105,7 +105,7 @@ export const listed = [
       '550 5.7.1 Blacklisted by recipient',
       '550 Envelope blocked - User Entry, blocked by user',
     ],
-    {},
+    { scope: 'recipient' },
   ),
   general('listed-named', 'blocklist', new RegExp(LISTS.map((list) => `\\b${list}\\b`).join('|')), BOUNCES, [
     '554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org; https://www.spamhaus.org/sbl/query/SBL468702',

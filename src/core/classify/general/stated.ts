@@ -197,13 +197,20 @@ const standing = [
   general(
     'open-relay-suspected',
     'reputation-ip',
-    /\bpossible open (?:relay|proxy)|\bopen (?:relay|proxy) (?:detected|found)|\b(?:is|seems|appears to be) an open (?:relay|proxy)|\bexcessive unknown recipients|\b(?:number|rate|percentage|amount) of (?:\w{1,10} ){0,4}(?:invalid|unknown|nonexistent|non-existent) (?:users|recipients|addresses)\b|\bsent to (?:\w{1,10} ){0,2}(?:invalid|unknown|nonexistent|non-existent) (?:users|recipients|addresses)\b|\bspam ip\b/,
+    /\bpossible open (?:relay|proxy)|\bopen (?:relay|proxy) (?:detected|found)|\b(?:is|seems|appears to be) an open (?:relay|proxy)|\bexcessive unknown recipients|\b(?:number|rate|percentage|amount) of (?:\w{1,10} ){0,4}(?:invalid|unknown|nonexistent|non-existent) (?:users|recipients|addresses)\b|\bsent to (?:\w{1,10} ){0,2}(?:invalid|unknown|nonexistent|non-existent) (?:users|recipients|addresses)\b|\bnumber of (?:failed|invalid|unknown) recipients\b|\bspam ip\b/,
     BOUNCES,
     [
       '451 VS1-IP Excessive unknown recipients - possible Open Relay (#4.1.8) 192.0.2.55',
       '421 4.3.2 [192.0.2.10] The number of messages sent to invalid users is too high. Delivery is restricted temporarily',
       '550 Suspected spam ip.',
     ],
+  ),
+  general(
+    'spam-much',
+    'reputation-ip',
+    /\b(?:sent|sending|sends|from) (?:\w{1,10} ){0,3}too (?:much|many) spams?\b|\btoo (?:much|many) spams? (?:\w{1,10} ){0,2}from\b/,
+    BOUNCES,
+    '550-5.7.1 Mail rejected. Your IP 192.0.2.9 sent too much spam.',
   ),
   general(
     'listed-at-address',

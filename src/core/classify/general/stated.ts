@@ -92,9 +92,13 @@ const servers = [
   general(
     'session-messages-limit',
     'connection-recycle',
-    /\bsession (?:\w{1,10} ){1,2}limit \W?\d{0,6}\W?\s?(?:reached|exceeded)|\bmessages? (?:sent )?in one session\b/,
+    /\bsession (?:\w{1,10} ){1,2}limit \W?\d{0,6}\W?\s?(?:reached|exceeded)|\bmessages? (?:sent )?in one session\b|\bmessages? \W?\d{1,6}\W? (?:for|per|in|on) this (?:connection|session)\b|\breconnect please\b/,
     BOUNCES,
-    ['421 4.7.0 Session message limit (50) reached, bye', '421 4.7.0 Too many messages sent in one session'],
+    [
+      '421 4.7.0 Session message limit (50) reached, bye',
+      '421 4.7.0 Too many messages sent in one session',
+      '421 4.7.0 Max messages (20) for this connection reached, reconnect please',
+    ],
   ),
 ]
 
@@ -109,19 +113,27 @@ const limits = [
   general(
     'rate-short-window',
     'rate-limit',
-    /\b(?:messages?|mails?|e-?mails?|requests?|transactions?|submissions?) per (?:second|sec|minute|min)\b/,
+    /\b(?:messages?|mails?|e-?mails?|requests?|transactions?|submissions?) per (?:second|sec|minute|min)\b(?! (?:to|for) (?:this|the|that|a) (?:recipient|user|mailbox))/,
     HOSTERS,
     '452 4.4.5 Messages per second limit exceeded',
   ),
   general(
     'quota-window',
     'quota-sender',
-    /\b(?:exceed\w{0,3}|reached|over|hit) (?:\w{1,10} ){0,2}(?:hour|day|month|week)(?:'s)? (?:\w{1,10} )?(?:limit|quota|allowance)\b|\b(?:only|limited to) \d{1,7} (?:messages?|mails?|e-?mails?) (?:\w{1,10} ){0,2}(?:per|an?|each|every) (?:hour|day|month|week|24)\b|\blimited to \d{1,7} (?:per|an|each) (?:hour|day|month)\b/,
+    /\b(?:exceed\w{0,3}|reached|over|hit) (?:\w{1,10} ){0,2}(?:hour|day|month|week)(?:'s)? (?:\w{1,10} )?(?:limit|quota|allowance)\b|\b(?:only|limited to) \d{1,7} (?:messages?|mails?|e-?mails?) (?:\w{1,10} ){0,2}(?:per|an?|each|every) (?:hour|day|month|week|24)\b(?![^;]{0,40}\b(?:ip|ipaddr|host|recipient|mailbox)\b)|\b(?:monthly|daily|hourly) (?:\w{1,10} ){0,3}(?:used up|exhausted|depleted|consumed)\b|\bupgrade your (?:plan|account|subscription)\b|\blimited to \d{1,7} (?:per|an|each) (?:hour|day|month)\b/,
     HOSTERS,
     [
       '550 send spam mail rejected: exceeded hour limit',
+      '550 Monthly sending volume used up. Upgrade your plan.',
       '550 5.7.1 <DATA>: Data command rejected: only 10 messages per day',
     ],
+  ),
+  general(
+    'rate-warmup',
+    'rate-limit',
+    /\bwarm-?up (?:\w{1,10} ){0,2}(?:limit|quota|volume|cap)\b/,
+    HOSTERS,
+    '550 5.7.1 IP warm-up limit exceeded, try tomorrow',
   ),
   general(
     'quota-policy',
@@ -161,11 +173,12 @@ const accounts = [
   general(
     'send-as',
     'sender-rejected',
-    /\bpermissions? to send as\b|\bsend as (?:this|the|that) (?:sender|user|address|mailbox)\b|\bunconfigured sending domain|\bsender (?:address|e-?mail|domain)\b[^;]{0,60}\b(?:is )?not (?:allowed|configured|authori[sz]ed)\b[^;]{0,24}\b(?:add|configure|verify|your)\b/,
+    /\bpermissions? to send as\b|\bsend as (?:this|the|that) (?:sender|user|address|mailbox)\b|\bunconfigured sending domain|\bverify your (?:e-?mail address|e-?mail|sender|sending domain|domain) (?:before|first|to send|to start)\b|\bsender (?:address|e-?mail|domain)\b[^;]{0,60}\b(?:is )?not (?:allowed|configured|authori[sz]ed)\b[^;]{0,24}\b(?:add|configure|verify|your)\b/,
     EXCHANGE,
     [
       '550 5.7.60 SMTP; Client does not have permissions to send as this sender',
       '550 5.7.1 Unconfigured Sending Domain <example.org>',
+      '550 5.7.1 You must verify your email address before sending',
       '550 The sender address "a@example.org" is not allowed: please add it to your authorized senders',
     ],
   ),
@@ -223,6 +236,16 @@ const standing = [
     ],
   ),
   general(
+    'domain-standing',
+    'reputation-domain',
+    /\bdomain \S{1,80} (?:\w{1,10} ){1,5}(?:due to|because of|for) (?:\w{1,10} ){0,3}(?:complaints|reputation|abuse)\b/,
+    FILTERS,
+    [
+      '550 5.7.1 Domain example.org has been blocked because of complaints',
+      '554 5.7.1 Mail from domain example.org is not accepted here due to bad reputation',
+    ],
+  ),
+  general(
     'domain-new',
     'reputation-domain',
     /\bdomain (?:\S{1,80} )?(?:is |was |has been |been ){0,2}(?:too new|too young|newly (?:registered|created|observed)|recently (?:registered|created))|\bnewly (?:registered|observed|created) (?:\w{1,8} )?domain|\bnew domain\b|\bdomain age\b|\bfresh domain/,
@@ -235,11 +258,13 @@ const messages = [
   general(
     'rspamd-map',
     'content',
-    /\bmatched map\b|\b(?:held|placed|put) (?:by|in|for|into) (?:\w{1,10} )?quarantine\b|\bid=\S{3,24} - (?:banned|spam|infected|virus|bad-header)\b/,
+    /\bmatched map\b|\bpassword[ -]protected\b|\bduplicate (?:message|mail|e-?mail)\b|\b(?:held|placed|put) (?:by|in|for|into) (?:\w{1,10} )?quarantine\b|\bid=\S{3,24} - (?:banned|spam|infected|virus|bad-header)\b/,
     FILTERS,
     [
       '554 5.7.1 Matched map: FORBIDDEN_FILE_EXTENSION',
       '554 5.7.1 Rejected, id=12345-06 - BANNED: .exe,.exe-ms,setup.exe',
+      '550 5.7.1 Mail with password protected archives is refused',
+      '550 5.7.1 Duplicate message detected; already received',
       '450 4.7.1 Your message was held by quarantine pending administrator review',
     ],
   ),
@@ -250,6 +275,21 @@ const messages = [
     RFC,
     '550 5.1.1 <a@example.com> recipient rejected',
     { code: '5xx', enhanced: '5.1.1' },
+  ),
+  general(
+    'mailbox-not-yet',
+    'recipient-disabled',
+    /\b(?:mailbox|inbox|recipient|address) (?:\w{1,10} ){0,3}not (?:yet )?(?:been )?(?:activated|enabled|provisioned|set up)\b/,
+    MANUAL,
+    '550 Mailbox has not been activated yet',
+    { phase: ['rcpt', 'data', 'dot', 'unknown'] },
+  ),
+  general(
+    'size-said',
+    'message-too-large',
+    /\b(?:message|mail|e-?mail) is \d{1,9} ?(?:[kmg]i?b|bytes)\b|\bat most \d{1,9} ?(?:[kmg]i?b|bytes)\b/,
+    MANUAL,
+    '552 Your message is 30 MB, we accept at most 20 MB',
   ),
   general(
     'recipient-route',
@@ -269,11 +309,12 @@ const messages = [
   general(
     'members-may',
     'policy-other',
-    /\bonly (?:\w{1,14} ){0,2}(?:members?|subscribers?|users|senders|employees|staff) (?:may|can|are (?:allowed|permitted))\b|\b(?:from )?outside (?:the |of the |of |this |your )?organi[sz]ation\b|\bexternal senders?\b/,
+    /\bonly (?:\w{1,14} ){0,2}(?:members?|subscribers?|users|senders|employees|staff) (?:may|can|are (?:allowed|permitted))\b|\b(?:from )?outside (?:the |of the |of |this |your )?organi[sz]ation\b|\b(?:external|outside|internet) senders? (?:are |is )?(?:not|cannot|may not)\b|\bby (?:the )?recipient's (?:rules?|settings|filters?|preferences|policy)\b/,
     EXCHANGE,
     [
       '550 5.7.1 Only members may post to list news@example.com',
       '550 5.7.1 Message from outside organisation not permitted to this address',
+      "550 5.7.1 Message refused by recipient's rules",
     ],
     { scope: 'recipient' },
   ),

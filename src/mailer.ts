@@ -1,12 +1,13 @@
 // wrapTransport and its verbs: what the user touches. Parses first, opens nothing until started,
 // hands every mail to the store before it says yes, and leaves delivering to outbox.ts.
 
-import { addressKey, checkAddress, domainOf } from './address.ts'
+import { addressKey, checkAddress, domainOf, normalizeDomain } from './address.ts'
 import { builtinPolicies } from './builtin.ts'
 import type { Clock } from './clock.ts'
+import { callable, fields, oneOf, optional, whole, word } from './core/check.ts'
 import { type Classifier, createClassifier } from './core/classify/classifier.ts'
 import type { Delivery } from './core/delivery.ts'
-import { SteadymailError } from './core/error.ts'
+import { badOption, SteadymailError } from './core/error.ts'
 import { NO_END } from './core/lane-state.ts'
 import type { Message } from './core/message.ts'
 import { policyBook } from './core/policy-book.ts'
@@ -16,12 +17,13 @@ import { type Duration, duration } from './core/units.ts'
 import type { ReplyContext, Verdict } from './core/verdict.ts'
 import { type DropInTransport, dropIn } from './dropin.ts'
 import { EGRESS } from './egress.ts'
-import { type EventName, Events, type Listener, type MessageStatus } from './events.ts'
+import { EVENT_NAMES, type EventName, Events, type Listener, type MessageStatus } from './events.ts'
 import { type Explanation, explainLane, explainMessage, type LaneStatus, laneStatus } from './explain.ts'
 import { Grouping, type MxLookup } from './grouping.ts'
 import { Intake, throwIfAborted } from './intake.ts'
 import { mxResolver } from './mx/resolver.ts'
 import {
+  moment,
   parseOptions,
   parseSendOptions,
   type ResolvedOptions,
@@ -32,7 +34,7 @@ import { Outbox } from './outbox.ts'
 import { Outcomes, statuses, toStatus } from './outcomes.ts'
 import { nudge, Recovery } from './recovery.ts'
 import { type Reporter, report } from './report.ts'
-import type { Notice, Stored } from './stores/store.ts'
+import type { ListFilter, Notice, Stored } from './stores/store.ts'
 import { newId, type Ticket } from './ticket.ts'
 import { openTarget, type Target, type TransportInput } from './transporter.ts'
 
@@ -98,13 +100,13 @@ export interface Mailer<M = unknown> {
   list(options?: ListOptions): Promise<readonly MessageStatus[]>
   /** Every lane in use, the transport itself (`@egress`) first. */
   lanes(): Promise<readonly LaneStatus[]>
-  /** Why not yet: one reason per recipient of a message, or the lane's. */
+  /** Why not yet: one reason per recipient of a message, or the lane's, named by its key or a domain in it. */
   explain(idOrLane: string): Promise<readonly Explanation[] | undefined>
-  /** Holds a lane (`@egress` for all), for ever when no time is said. */
+  /** Holds a lane, named by its key or a domain in it (`@egress` for all), for ever when no time is said. */
   hold(lane: string, options?: { readonly for?: Duration; readonly reason?: string }): Promise<void>
   /** Ends a hold; the lane goes on slowly first. */
   release(lane: string): Promise<void>
-  /** Ends what has not been accepted yet; recipients that are being sent to end unless this try is accepted. Whether anything was left to end. */
+  /** Ends what has not been accepted yet and wipes the mail; recipients that are being sent to end unless this try is accepted. Whether anything was left to end. */
   cancel(id: string): Promise<boolean | undefined>
   /** Opens a message's failed recipients again, with a fresh TTL; their history is kept. @throws `BAD_STATE` when its bytes are gone */
   retry(id: string): Promise<MessageStatus | undefined>
@@ -264,13 +266,7 @@ class SteadyMailer<M> implements Mailer<M> {
   async list(options: ListOptions = {}): Promise<readonly MessageStatus[]> {
     await this.#ready()
     const { store } = this.#options
-    const since = options.settledSince
-    const found = await store.list({
-      limit: options.limit ?? 100,
-      ...(options.state === undefined ? {} : { state: options.state }),
-      ...(since === undefined ? {} : { settledSince: Number(since) }),
-      ...(options.after === undefined ? {} : { after: options.after }),
-    })
+    const found = await store.list(parseList(options))
     return Promise.all(found.map(async (stored) => toStatus(stored, await statuses(store, stored))))
   }
 
@@ -284,29 +280,49 @@ class SteadyMailer<M> implements Mailer<M> {
   async explain(idOrLane: string): Promise<readonly Explanation[] | undefined> {
     await this.#ready()
     const now = this.#options.clock.now()
+    word(idOrLane, 'idOrLane', 'an id or a lane')
     const stored = await this.#options.store.get(idOrLane)
     if (stored !== undefined) return explainMessage(this.#outbox, stored, now)
-    const known =
-      idOrLane === EGRESS || idOrLane.startsWith('@from:') || this.#outbox.lanes.find(idOrLane) !== undefined
-    return known ? [explainLane(this.#outbox, this.#outbox.gated(idOrLane, now), now)] : undefined
+    const lane = this.#laneNamed(idOrLane)
+    if (lane === undefined) return undefined
+    const known = lane.startsWith('@') || this.#outbox.lanes.find(lane) !== undefined
+    return known ? [explainLane(this.#outbox, this.#outbox.gated(lane, now), now)] : undefined
   }
 
   async hold(
-    lane: string,
+    name: string,
     options: { readonly for?: Duration; readonly reason?: string } = {},
   ): Promise<void> {
     await this.#ready()
+    const lane = this.#laneGiven(name)
+    const given = fields(options, '', ['for', 'reason'], '{ for, reason }') as typeof options
     const now = this.#options.clock.now()
-    const until = options.for === undefined ? NO_END : now + duration(options.for, 'for')
-    const reason = options.reason ?? 'held by the operator'
+    const until = given.for === undefined ? NO_END : now + duration(given.for, 'for')
+    const reason = optional(given.reason, (v) => word(v, 'reason')) ?? 'held by the operator'
     if (this.#outbox.owner.fence > 0) this.#outbox.holdLane(lane, until, reason)
     else await this.#notify({ kind: 'hold', lane, until, reason })
   }
 
-  async release(lane: string): Promise<void> {
+  async release(name: string): Promise<void> {
     await this.#ready()
+    const lane = this.#laneGiven(name)
     if (this.#outbox.owner.fence > 0) this.#outbox.releaseLane(lane)
     else await this.#notify({ kind: 'release', lane })
+  }
+
+  /** The lane meant by its name, or by a domain in it: mail to gmail.com is in lane 'gmail'. */
+  #laneNamed(name: string): string | undefined {
+    if (name === EGRESS || this.#outbox.lanes.find(name) !== undefined) return name
+    if (name.startsWith('@from:')) return `@from:${normalizeDomain(name.slice('@from:'.length))}`
+    if (name.includes('@')) return undefined
+    return name.includes('.') ? this.#grouping.policyOf(normalizeDomain(name)).lane : name
+  }
+
+  #laneGiven(name: string): string {
+    const what = `a lane, a recipient domain, '${EGRESS}' or '@from:<domain>'`
+    const lane = this.#laneNamed(word(name, 'lane', what))
+    if (lane === undefined) throw badOption('lane', what, name)
+    return lane
   }
 
   async cancel(id: string): Promise<boolean | undefined> {
@@ -411,7 +427,7 @@ class SteadyMailer<M> implements Mailer<M> {
 
   async eraseRecipient(address: string): Promise<number> {
     await this.#ready()
-    checkAddress(address, 'address')
+    checkAddress(word(address, 'address', 'an address'), 'address')
     const { store, clock } = this.#options
     const tickets = await store.erase(address, clock.now(), this.#outbox.owner.fence, this.#keepOutcomes)
     for (const ticket of tickets) {
@@ -481,6 +497,8 @@ class SteadyMailer<M> implements Mailer<M> {
   }
 
   on<N extends EventName>(name: N, listener: Listener<N>): () => void {
+    oneOf(name, 'event', EVENT_NAMES)
+    callable(listener, `on('${name}')`)
     return this.#events.on(name, listener)
   }
 
@@ -639,6 +657,28 @@ class SteadyMailer<M> implements Mailer<M> {
 const IDLE_POLL_MS = 500
 /** After an abort, how long to wait for the transport to let go. */
 const ABORT_MS = 2_000
+
+/** What a filter does not understand must not be taken for no filter. */
+function parseList(options: ListOptions): ListFilter {
+  const given = fields(options, '', ['state', 'settledSince', 'after', 'limit'], 'a filter, as { state }')
+  const state = optional(given.state, (v) => oneOf(v, 'state', STATES))
+  const settledSince = optional(given.settledSince, (v) => moment(v, 'settledSince'))
+  const after = optional(given.after, (v) => word(v, 'after', "a ticket's id"))
+  return {
+    limit: optional(given.limit, (v) => whole(v, 'limit')) ?? 100,
+    ...(state === undefined ? {} : { state }),
+    ...(settledSince === undefined ? {} : { settledSince }),
+    ...(after === undefined ? {} : { after }),
+  }
+}
+
+const STATES = [
+  'waiting',
+  'claimed',
+  'parked',
+  'accepted',
+  'failed',
+] as const satisfies readonly Delivery['state'][]
 
 /** A direct transport knows its MX hosts; a relay's are looked up when asked for. */
 function mxLookup({ resolveMx }: ResolvedOptions, target: Target): MxLookup | undefined {

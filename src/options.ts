@@ -237,7 +237,7 @@ export function parseSendOptions(input: unknown): ResolvedSend {
     key: optional(given.key, parseKey),
     ttlMs: optional(given.ttl, (v) => span(v, 'ttl')),
     priority: PRIORITIES.indexOf(oneOf(given.priority ?? 'normal', 'priority', PRIORITIES)) as Priority,
-    notBeforeAt: optional(given.notBefore, parseMoment),
+    notBeforeAt: optional(given.notBefore, (v) => moment(v, 'notBefore')),
     meta: optional(given.meta, parseMeta),
     onUncertain: optional(given.onUncertain, (v) => oneOf(v, 'onUncertain', UNCERTAIN)),
     signal: optional(given.signal, parseSignal),
@@ -323,13 +323,14 @@ function parseKey(value: unknown): string {
   return key
 }
 
-function parseMoment(value: unknown): number {
+/** Epoch ms of a Date, or of the number it already is. */
+export function moment(value: unknown, path: string): number {
   const dated =
     typeof value === 'object' && value !== null && 'getTime' in value && typeof value.getTime === 'function'
-  const moment: unknown = dated ? (value as { getTime(): unknown }).getTime() : value
-  if (typeof moment !== 'number' || !(Math.abs(moment) <= LATEST_DATE))
-    throw badOption('notBefore', 'a valid Date or epoch ms', value)
-  return moment
+  const ms: unknown = dated ? (value as { getTime(): unknown }).getTime() : value
+  if (typeof ms !== 'number' || !(Math.abs(ms) <= LATEST_DATE))
+    throw badOption(path, 'a valid Date or epoch ms', value)
+  return ms
 }
 
 function parseMeta(value: unknown): unknown {

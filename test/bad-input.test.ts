@@ -4,7 +4,14 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createTransport } from 'nodemailer'
-import { memoryStore, type SendOptions, SteadymailError, type WrapOptions, wrapTransport } from 'steadymail'
+import {
+  type Mailer,
+  memoryStore,
+  type SendOptions,
+  SteadymailError,
+  type WrapOptions,
+  wrapTransport,
+} from 'steadymail'
 import { sqliteStore } from 'steadymail/sqlite'
 import { manualClock } from 'steadymail/testing'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -234,6 +241,68 @@ describe('an option of wrapTransport', () => {
     expect(error.message).toBe(
       "options: expected options with a store, as { store: sqliteStore('outbox.db') }, got undefined",
     )
+  })
+})
+
+describe('a verb', () => {
+  const none = undefined as never
+  const lane = "lane: expected a lane, a recipient domain, '@egress' or '@from:<domain>', got"
+  const calls: readonly (readonly [string, (mailer: Mailer) => unknown, string])[] = [
+    ['hold without a lane', (m) => m.hold(none), `${lane} undefined`],
+    ['hold of an address', (m) => m.hold('a@one.test'), `${lane} 'a@one.test'`],
+    ['hold of a typing mistake', (m) => m.hold('@egres'), `${lane} '@egres'`],
+    [
+      'hold until',
+      (m) => m.hold('one.test', { til: 5 } as never),
+      "til: expected one of for, reason, got 'til'",
+    ],
+    [
+      'hold for a reason that is none',
+      (m) => m.hold('one.test', { reason: 5 as never }),
+      'reason: expected a non-empty text, got 5',
+    ],
+    ['release without a lane', (m) => m.release(none), `${lane} undefined`],
+    ['explain nothing', (m) => m.explain(none), 'idOrLane: expected an id or a lane, got undefined'],
+    [
+      'eraseRecipient of nobody',
+      (m) => m.eraseRecipient(none),
+      'address: expected an address, got undefined',
+    ],
+    [
+      'list what is in no state',
+      (m) => m.list({ state: 'sent' as never }),
+      "state: expected one of 'waiting', 'claimed', 'parked', 'accepted', 'failed', got 'sent'",
+    ],
+    [
+      'list since no time',
+      (m) => m.list({ settledSince: 'yesterday' as never }),
+      "settledSince: expected a valid Date or epoch ms, got 'yesterday'",
+    ],
+    [
+      'list by what it has not',
+      (m) => m.list({ key: 'a' } as never),
+      "key: expected one of state, settledSince, after, limit, got 'key'",
+    ],
+    [
+      'list fewer than none',
+      (m) => m.list({ limit: -1 }),
+      'limit: expected a whole number, at least 1, got -1',
+    ],
+    [
+      'on an event that is none',
+      (m) => m.on('bounced' as never, () => undefined),
+      "event: expected one of 'queued', 'accepted', 'deferred', 'failed', 'uncertain', 'parked', 'settled', 'held', 'probing', 'recovering', 'opened', 'adapted', 'trouble', 'owner', got 'bounced'",
+    ],
+    ['on without a listener', (m) => m.on('held', none), "on('held'): expected a function, got undefined"],
+  ]
+  it.each(calls)('%s', async (_what, call, message) => {
+    const { mailer } = await world()
+    expect((await refusal(() => call(mailer))).message).toBe(message)
+  })
+
+  it('explain of an address is of nothing known', async () => {
+    const { mailer } = await world()
+    expect(await mailer.explain('a@one.test')).toBeUndefined()
   })
 })
 

@@ -166,6 +166,27 @@ describe('hold and release', () => {
     expect((await w.run(ticket.settled())).status).toBe('accepted')
   })
 
+  it('take a domain for the lane it is in, however it is spelt', async () => {
+    const w = await world({
+      policies: [{ name: 'acme', domains: ['acme.test', '*.acme.test'], lane: 'acme' }],
+    })
+    await w.mailer.start()
+    await w.mailer.hold('GMail.com')
+    await w.mailer.hold('eu.acme.test', { for: '1h' })
+    await w.mailer.hold('Bücher.test')
+    await w.mailer.hold('@from:Shop.test')
+    const lanes = (await w.mailer.lanes()).filter((lane) => lane.phase === 'held').map(({ lane }) => lane)
+    expect(lanes).toEqual(['@from:shop.test', 'gmail', 'acme', 'xn--bcher-kva.test'])
+    const tickets = [await w.send('a@googlemail.com'), await w.send('a@acme.test')]
+    await w.pass(MINUTE)
+    expect(w.server.counts.connections).toBe(0)
+    expect(await w.mailer.explain('gmail.com')).toMatchObject([{ lane: 'gmail', binding: 'hold' }])
+    await w.mailer.release('gmail.com')
+    await w.mailer.release('acme')
+    const outcomes = await w.run(Promise.all(tickets.map((ticket) => ticket.settled())))
+    expect(outcomes.map((o) => o.status)).toEqual(['accepted', 'accepted'])
+  })
+
   it('are refused for times that are none', async () => {
     const w = await world()
     await expect(w.mailer.hold('one.test', { for: 'tomorrow' as never })).rejects.toThrow(

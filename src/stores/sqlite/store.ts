@@ -53,6 +53,8 @@ export interface SqliteOptions {
 
 /** Two processes read the clock at different moments. */
 const CLOCKS_APART_MS = 1_000
+/** A lease from a clock that was ahead stands at least so long after it was first seen: its owner may live and renew it. */
+const ODD_LEASE_MS = 10_000
 
 const OPTIONS: readonly string[] = [
   'driver',
@@ -218,7 +220,7 @@ class SqliteStore implements Store {
     if (stands <= until + CLOCKS_APART_MS) this.#odd = undefined
     else if (this.#odd?.fence !== fence || this.#odd.until !== stands)
       this.#odd = { fence, until: stands, since: monotonic }
-    return this.#odd !== undefined && monotonic - this.#odd.since >= until - now
+    return this.#odd !== undefined && monotonic - this.#odd.since >= Math.max(until - now, ODD_LEASE_MS)
   }
 
   async renew(fence: number, until: number): Promise<boolean> {

@@ -91,4 +91,6 @@ for (const [waiting, lanes] of [
 }
 
 const verdicts = benchClassify()
-console.log(`\nClassifier: ${verdicts.verdictsPerSecond.toFixed(0)} verdicts/s on one core; the slowest hostile 64 KiB text ${verdicts.hostileMs.toFixed(2)} ms`)
+console.log(
+  `\nClassifier: ${verdicts.verdictsPerSecond.toFixed(0)} verdicts/s on one core; the slowest hostile 64 KiB text ${verdicts.hostileMs.toFixed(2)} ms`,
+)

@@ -288,6 +288,7 @@ export const exchangeOnline: ProviderPolicy = {
     /\bAS\(?\d{3,11}\)?\b/,
     /\bATTR\d{1,2}\b|\bPRX\d\b/,
     /\bSTOREDRV\.|\bRESOLVER\.|\bTenantAttribution/,
+    /\baccess denied, (?:banned|rejected by recipient|spam abuse|tenant has|traffic not|sending domain|please try again)|\bblocked from sending from unregistered domains|\bDNS domain \S{1,80} does not exist/i,
     /\baka\.ms\/|\bgo\.microsoft\.com\/fwlink/,
   ],
   url: NDR,

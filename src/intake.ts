@@ -20,6 +20,8 @@ const INTAKE_MOST = 64
 const INTAKE_LEAST = 4
 /** What they may come to together, of the size that is usual. */
 const INTAKE_BYTES = 64 * 1024 * 1024
+/** Messages taken in at most before the event loop turns: building one of plain text never waits for it. */
+const A_TURN = 32
 
 /** A message that was stored, or the ticket of the one that has its key already. */
 export type Taken =
@@ -46,6 +48,8 @@ export class Intake {
   readonly #queue = new PQueue({ concurrency: INTAKE_MOST })
   /** Of the messages taken in lately, fading. */
   #largest = 0
+  #sinceTurn = 0
+  #turned: Promise<void> | undefined
 
   constructor(parts: IntakeParts) {
     this.#target = parts.target
@@ -64,6 +68,7 @@ export class Intake {
   /** Freezes and stores a mail; bounded, so that a burst of large mail does not fill the memory. */
   async take(mail: unknown, send: ResolvedSend): Promise<Taken> {
     const taken = await this.#queue.add(async () => {
+      await this.#breathe()
       throwIfAborted(send.signal)
       const frozen = await freeze(this.#target, mail, { maxMessageBytes: this.#options.maxMessageBytes })
       this.#fit(frozen.bytes.byteLength)
@@ -73,6 +78,18 @@ export class Intake {
       return this.#store(frozen, send)
     })
     return taken as Taken
+  }
+
+  /** A loop of `await sendWithRetry` must not keep timers, sockets and delivery waiting until it ends. */
+  async #breathe(): Promise<void> {
+    this.#turned ??= new Promise((resolve) => {
+      this.#options.clock.turn(() => {
+        this.#sinceTurn = 0
+        this.#turned = undefined
+        resolve()
+      })
+    })
+    if (++this.#sinceTurn > A_TURN) await this.#turned
   }
 
   /** The larger the mail of late, the less of it is taken in at once; mail being built counts, not only what is built. */

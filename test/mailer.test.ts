@@ -1,6 +1,7 @@
 // The verbs, as an application uses them.
 
-import type { Ticket } from 'steadymail'
+import { memoryStore, type Ticket, wrapTransport } from 'steadymail'
+import { scriptedTransport } from 'steadymail/testing'
 import { describe, expect, it } from 'vitest'
 import { BEGIN, HOUR, MINUTE, mail, refusing, world } from './scenarios/world.ts'
 
@@ -127,6 +128,25 @@ describe('list', () => {
     expect(await ids({ limit: 1, after: tickets[0]?.id ?? '' })).toEqual([1])
     expect(await ids({ settledSince: BEGIN })).toEqual([0, 2])
     expect(await ids({ settledSince: new Date(BEGIN + 1) })).toEqual([])
+  })
+})
+
+describe('a loop that sends and awaits', () => {
+  it('leaves the event loop to others, and what it sends is delivered meanwhile', async () => {
+    const transport = scriptedTransport()
+    const mailer = wrapTransport(transport, { store: memoryStore(), egress: { concurrency: 100 } })
+    let turns = 0
+    const count = () => {
+      turns++
+      turning = setImmediate(count)
+    }
+    let turning = setImmediate(count)
+    for (let n = 0; n < 320; n++) await mailer.sendWithRetry(mail(`a@d${n}.test`))
+    clearImmediate(turning)
+    expect(turns).toBeGreaterThanOrEqual(9)
+    expect(transport.attempts.length).toBeGreaterThan(0)
+    await mailer.idle()
+    await mailer.close()
   })
 })
 

@@ -18,7 +18,7 @@ export const greylisting = [
   general(
     'greylist-first-contact',
     'greylist',
-    /\b(?:first (?:time|contact|attempt|delivery)|never (?:seen|heard)|not (?:yet )?(?:been )?seen|unknown|new) (?:of )?(?:this )?(?:triplet|sender-recipient|from this server|before)|\btriplet\b/,
+    /\b(?:first (?:time|contact|attempt|delivery)|never (?:seen|heard)|not (?:yet )?(?:been )?seen|unknown|new) (?:of )?(?:this )?(?:triplet|sender-recipient|from this server|before)|\btriplet\b|\bnot yet known\b|\bnever sent (?:us )?(?:mail|e-?mail|messages?|any)\b/,
     BOUNCES,
     '451 4.7.1 Temporarily rejected: unknown triplet, please retry',
     { code: '4xx' },

@@ -138,9 +138,12 @@ const limits = [
   general(
     'quota-policy',
     'quota-sender',
-    /\bsender address rejected:[^;]{0,40}\b(?:quota|limit) (?:has been )?exceeded|\bpolicy rejection\W{1,3}(?:\w{1,10} ){0,2}quota exceeded/,
+    /\bsender address rejected:[^;]{0,40}\b(?:quota|limit) (?:has been )?exceeded|\bquota for (?:the |your )?sender\b|\b(?:outbound|outgoing) (?:\w{1,10} )?limit (?:hit|reached|exceeded|used)\b|\bpolicy rejection\W{1,3}(?:\w{1,10} ){0,2}quota exceeded/,
     HOSTERS,
-    ['450 4.7.1 <a@example.org>: Sender address rejected: Policy Rejection- Quota exceeded'],
+    [
+      '450 4.7.1 <a@example.org>: Sender address rejected: Policy Rejection- Quota exceeded',
+      '550 Outbound limit hit for user web42',
+    ],
   ),
   general(
     'rcpts-over',
@@ -294,9 +297,24 @@ const messages = [
   general(
     'recipient-route',
     'recipient-unknown',
-    /\bnot in (?:the )?route list\b|\buser path (?:no|not|does)|\b(?:recipient|mailbox|user|address|mailaddr\S{0,2}) no exist/,
+    /\bnot in (?:the )?route list\b|\bmailbox is gone\b|\b(?:do not|don't) know (?:<?mailaddr|this (?:user|address)|that (?:user|address))|\buser path (?:no|not|does)|\b(?:recipient|mailbox|user|address|mailaddr\S{0,2}) no exist/,
     HMAIL,
     ['421 Recipient not in route list.', '450 user path no exist'],
+  ),
+  general(
+    'domain-ended',
+    'recipient-disabled',
+    /\bdomain (?:name )?(?:\S{1,80} )?(?:has |is )(?:expired|parked)\b|\bdomain (?:expired|parked)\b/,
+    HOSTERS,
+    ['550 Domain example.com has expired', '550 This domain is parked and receives no mail'],
+    { phase: ['rcpt', 'data', 'dot', 'unknown'] },
+  ),
+  general(
+    'not-exchanger',
+    'relay-denied',
+    /\bnot (?:the |a |an )?(?:mail exchanger|mx|mail host) for\b/,
+    HMAIL,
+    '550 5.7.1 We are not the mail exchanger for example.com',
   ),
   general(
     'delivery-not-allowed',
@@ -358,7 +376,7 @@ export const senderAtMail = [
   general(
     'sender-name-at-mail',
     'sender-rejected',
-    /^\S{3,80} does(?: not|n't) exist\b|\b(?:domain|host)\b[^;]{0,50}\b(?:not found|does(?: not|n't) (?:exist|resolve)|unresolvable|no mx|unknown|invalid|cannot be resolved|could not be resolved)\b|\bno such domain\b/,
+    /^\S{3,80} does(?: not|n't) exist\b|\b(?:domain|host)\b[^;]{0,50}\b(?:not found|does(?: not|n't) (?:exist|resolve)|unresolvable|no mx|unknown|invalid|cannot be resolved|could not be resolved)\b|\bno such domain\b|\bsender (?:address )?(?:is )?malformed\b/,
     POSTFIX,
     ['553 news.example.jp does not exist', '517-Domain does not exist: news.example.invalid.'],
     { phase: 'mail' },

@@ -121,7 +121,7 @@ export const commands = [
   general(
     'syntax',
     'protocol',
-    /\bsyntax\b|\b(?:command|parameter|argument|verb|option|keyword|extension)s?\b[^.;]{0,40}\b(?:not (?:recogni[sz]ed|implemented|supported|understood|allowed|known|valid)|unrecogni[sz]ed|unknown|unimplemented|invalid|disabled|missing|too long|unsupported|error|failed|expected)|\b(?:unrecogni[sz]ed|unknown|invalid|bad|illegal|unsupported|unimplemented|unexpected) (?:\w{1,10} )?(?:command|parameter|argument|verb|smtp|keyword|option)s?\b|\bnot implemented|\bline (?:too long|parse error)|\bunexpected (?:data|input)|\bparameters?\b|\bunimplemented|\bi don't understand|\bwhat\?|\bparse error|\bprotocol\b/,
+    /\bsyntax\b|\b(?:command|parameter|argument|verb|option|keyword|extension)s?\b[^.;]{0,40}\b(?:not (?:recogni[sz]ed|implemented|supported|understood|allowed|known|valid)|unrecogni[sz]ed|unknown|unimplemented|invalid|disabled|missing|too long|unsupported|error|failed|expected)|\b(?:unrecogni[sz]ed|unknown|invalid|bad|illegal|unsupported|unimplemented|unexpected) (?:\w{1,10} )?(?:command|parameter|argument|verb|smtp|keyword|option)s?\b|\bnot implemented|\bline (?:too long|parse error|longer than)|\bunexpected (?:data|input)|\bparameters?\b|\bunimplemented|\bi don't understand|\bwhat\?|\bparse error|\bprotocol\b/,
     RFC,
     [
       '500 5.5.2 Error: bad syntax',

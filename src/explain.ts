@@ -159,7 +159,7 @@ function processBinding(outbox: Outbox): Reason | undefined {
 
 function gateBinding(outbox: Outbox, now: number): Reason {
   const wait = outbox.parts.options.egress.gate?.waitingMs?.()
-  return { binding: 'gate', ...(wait === undefined ? {} : { until: now + wait }) }
+  return { binding: 'gate', ...(wait === undefined ? {} : { since: now - wait }) }
 }
 
 function gatedBinding<P extends '' | 'egress-'>(

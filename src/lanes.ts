@@ -247,9 +247,19 @@ export class Lanes {
     return at
   }
 
-  /** Lanes that could go if the egress let them; may count one twice. */
-  get readyCount(): number {
-    return this.#ready[0].size + this.#ready[1].size + this.#ready[2].size + this.#aside.length
+  /** Attempts that could begin now but for a shared gate: a permit asked for in vain is asked for again at once. */
+  readyCount(now: number): number {
+    this.#wake(now)
+    let lanes = 0 // may count one twice
+    let room = 0
+    for (const priority of [0, 1, 2] as const) {
+      if (this.#ready[priority].size === 0) continue
+      const open = this.#egressOpening(now, priority)
+      if (open.at > now) continue
+      lanes += this.#ready[priority].size
+      room = Math.max(room, open.room)
+    }
+    return Math.min(lanes, room)
   }
 
   /** The highest priority that is ready. */

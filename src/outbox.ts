@@ -274,8 +274,10 @@ export class Outbox {
         }
         if (await this.#turn()) this.#again = true
       } while (this.#again)
-      if (this.#mayClaim())
-        this.#permits?.ask(Math.min(this.egress.free, this.lanes.readyCount), this.lanes.highestReady)
+      if (this.#permits !== undefined && this.#mayClaim()) {
+        const ready = this.lanes.readyCount(this.parts.clock.now())
+        this.#permits.ask(Math.min(this.egress.free, ready), this.lanes.highestReady)
+      }
     } finally {
       this.#turning = false
       this.#tellQuiet()

@@ -19,7 +19,7 @@ export const otherLanguages = [
   general(
     'quota-other-languages',
     'quota-sender',
-    /\blimite (?:\w{1,8} ){0,2}(?:envio|envios|invio|envoi) (?:\w{1,8} )?(?:diari[oa]|orario|giornaliero|por hora|horario|journalier|quotidien|mensual|mensile|mensal)|\blimite (?:orario|diario|giornaliero|horaire|quotidienne?|horario|mensual) d[ei'](?: |\b)|\b(?:versand|sende|stunden|tages)-?(?:limit|kontingent)|\b(?:dzienny|godzinowy|dobowy|miesieczny) limit|\blimit (?:\w{1,12} ){0,2}(?:dzienny|godzinowy|dobowy)/,
+    /\blimite (?:\w{1,8} ){0,2}(?:envio|envios|invio|envoi) (?:\w{1,8} )?(?:diari[oa]|orario|giornaliero|por hora|horario|journalier|quotidien|mensual|mensile|mensal)|\blimite (?:orario|diario|giornaliero|horaire|quotidienne?|horario|mensual) d[ei'](?: |\b)|\b(?:versand|stunden|tages)-?(?:limit|kontingent)\b|\b(?:dzienny|godzinowy|dobowy|miesieczny) limit|\blimit (?:\w{1,12} ){0,2}(?:dzienny|godzinowy|dobowy)/,
     HOSTERS,
     [
       '550 5.7.1 Ha superado el limite de envio diario de su cuenta',
@@ -50,7 +50,7 @@ export const otherLanguages = [
   general(
     'away-other-languages',
     'server-busy',
-    /\b(?:blad|awaria) (?:serwera|systemu)|\btymczasow\w{1,2} (?:blad|niedostepn\w{1,2}|problem)|\bchwilowy (?:blad|problem)|\b(?:server|dienst|system) (?:\w{1,14} ){0,2}(?:uberlastet|ueberlastet|nicht (?:verfugbar|erreichbar))|\b(?:servidor|servicio|servico|sistema) (?:\w{1,14} ){0,3}(?:ocupado|no disponible|indisponivel|sobrecargado|sobrecarregado)|\b(?:serveur|service) (?:\w{1,14} ){0,3}(?:indisponible|surcharge|occupe)|\b(?:server|servizio) (?:\w{1,14} ){0,3}(?:non disponibile|sovraccarico|occupato)|系统(?:繁忙|忙)|服务器(?:繁忙|忙)|系統忙|сервер (?:\S{1,14} )?(?:перегружен|недоступен|занят)|временн\S{1,4} (?:недоступ|ошибк|проблем)/,
+    /\b(?:blad|awaria) (?:serwera|systemu)|\btymczasow\w{1,2} (?:blad|niedostepn\w{1,2}|problem)|\bchwilowy (?:blad|problem)|\buberlastet\b|\bueberlastet\b|\bnicht (?:verfugbar|verfuegbar|erreichbar)\b|\bno disponible\b|\bindisponivel\b|\bsobrecargado\b|\bsobrecarregado\b|\bindisponible\b|\bsurcharge\b|\bnon disponibile\b|\bsovraccarico\b|系统(?:繁忙|忙)|服务器(?:繁忙|忙)|系統忙|сервер (?:\S{1,14} )?(?:перегружен|недоступен|занят)|временн\S{1,4} (?:недоступ|ошибк|проблем)/,
     HOSTERS,
     ['450 Sorry, chwilowy blad serwera, sprobuj ponownie pozniej', '421 系统繁忙'],
     { code: '4xx' },

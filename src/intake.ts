@@ -48,6 +48,7 @@ export class Intake {
   readonly #queue = new PQueue({ concurrency: INTAKE_MOST })
   /** Of the messages taken in lately, fading. */
   #largest = 0
+  readonly #building = new Set<(error: unknown) => void>()
   #sinceTurn = 0
   #turned: Promise<void> | undefined
 
@@ -67,17 +68,45 @@ export class Intake {
 
   /** Freezes and stores a mail; bounded, so that a burst of large mail does not fill the memory. */
   async take(mail: unknown, send: ResolvedSend): Promise<Taken> {
-    const taken = await this.#queue.add(async () => {
+    const { signal } = send
+    let storing = false
+    let stop: (error: unknown) => void = () => undefined
+    const stopped = new Promise<never>((_, reject) => {
+      // once it may have been stored only the store's answer tells
+      stop = (error) => {
+        if (!storing) reject(error)
+      }
+    })
+    const onAbort = () => stop(abortedBefore(signal))
+    this.#building.add(stop)
+    signal?.addEventListener('abort', onAbort, { once: true })
+    const taking = this.#queue.add(async () => {
       await this.#breathe()
-      throwIfAborted(send.signal)
-      const frozen = await freeze(this.#target, mail, { maxMessageBytes: this.#options.maxMessageBytes })
+      throwIfAborted(signal)
+      this.#assertOpen()
+      // an attachment may never end: then its slot is given back
+      const frozen = await Promise.race([
+        freeze(this.#target, mail, { maxMessageBytes: this.#options.maxMessageBytes }),
+        stopped,
+      ])
       this.#fit(frozen.bytes.byteLength)
       await this.#grouping.learn(frozen.to.map(domainOf))
-      throwIfAborted(send.signal)
+      throwIfAborted(signal)
       this.#assertOpen()
+      storing = true
       return this.#store(frozen, send)
     })
-    return taken as Taken
+    try {
+      return (await Promise.race([taking, stopped])) as Taken
+    } finally {
+      this.#building.delete(stop)
+      signal?.removeEventListener('abort', onAbort)
+    }
+  }
+
+  /** Whoever still builds a mail is told that it will not be stored. */
+  stop(error: SteadymailError): void {
+    for (const stop of this.#building) stop(error)
   }
 
   /** A loop of `await sendWithRetry` must not keep timers, sockets and delivery waiting until it ends. */
@@ -231,6 +260,9 @@ function keyConflict(key: string | undefined): SteadymailError {
 
 /** @throws SteadymailError `ABORTED` */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted !== true) return
-  throw new SteadymailError('ABORTED', 'aborted before the message was stored', { cause: signal.reason })
+  if (signal?.aborted === true) throw abortedBefore(signal)
+}
+
+function abortedBefore(signal: AbortSignal | undefined): SteadymailError {
+  return new SteadymailError('ABORTED', 'aborted before the message was stored', { cause: signal?.reason })
 }

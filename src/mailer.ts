@@ -184,8 +184,9 @@ class SteadyMailer<M> implements Mailer<M> {
     this.#target = target
     this.#options = options
     this.#reporter = reporter
-    this.#classify = createClassifier(builtinPolicies, options.policies)
-    const book = policyBook(options.policies, builtinPolicies, () => this.#classify, { ttlMs: options.ttlMs })
+    const classify = (reply: Reply, context: ReplyContext) => this.#classify(reply, context)
+    const book = policyBook(options.policies, builtinPolicies, () => classify, { ttlMs: options.ttlMs })
+    this.#classify = createClassifier(builtinPolicies, options.policies) // which takes policies as checked
     this.#grouping = new Grouping(book, mxLookup(options, target), options.clock)
     this.#events = new Events((name, error) => reporter.listenerError(name, error))
     for (const [name, listener] of Object.entries(options.on)) {
@@ -538,6 +539,7 @@ class SteadyMailer<M> implements Mailer<M> {
       await this.#started?.catch(() => undefined)
       // an attachment that never ends, or a handler, must not keep a process from ending
       await Promise.race([this.#intake.idle(), timeout.over])
+      this.#intake.stop(new SteadymailError('CLOSED', 'the mailer was closed before the message was stored'))
       outbox.stop()
       await this.#land(timeout.over)
       await outbox.flush().catch(() => undefined)

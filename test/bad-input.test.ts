@@ -3,6 +3,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { createTransport } from 'nodemailer'
 import {
   type Mailer,
@@ -155,12 +156,37 @@ describe('an option of sendWithRetry', () => {
     })
     expect(await w.mailer.list()).toEqual([])
   })
+
+  it('signal: aborted while an attachment is waited for, which gives its place to others', async () => {
+    const w = await world()
+    const giveUp = new AbortController()
+    const endless = { ...good, attachments: [{ content: new Readable({ read() {} }) }] }
+    const refused = Array.from({ length: 80 }, () =>
+      refusal(() => w.mailer.sendWithRetry({ ...endless }, { signal: giveUp.signal })),
+    )
+    const behind = w.send('b@one.test')
+    await w.rest()
+    giveUp.abort()
+    for (const error of await Promise.all(refused)) expect(error.code).toBe('ABORTED')
+    const { id } = await behind
+    expect((await w.mailer.list()).map((message) => message.id)).toEqual([id])
+  })
 })
 
 describe('an option of wrapTransport', () => {
   const policy = (fields: object) => ({ policies: [{ name: 'acme', domains: ['acme.test'], ...fields }] })
   const rule = (fields: object) => policy({ rules: [{ id: 'slow', cause: 'rate-limit', ...fields }] })
   const rows: readonly Row[] = [
+    [
+      'policies: none',
+      { policies: [null] },
+      'policies[0]: expected a policy, an object with a name, got null',
+    ],
+    [
+      'policies: rules that are none',
+      policy({ rules: [null] }),
+      'policies[0].rules[0]: expected a rule, an object with an id, got null',
+    ],
     ['that is unknown', { ttls: '5d' }, "ttls: expected a known option, perhaps 'ttl', got 'ttls'"],
     [
       'no store',

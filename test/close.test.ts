@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { createTransport } from 'nodemailer'
 import { memoryStore, wrapTransport } from 'steadymail'
 import { sqliteStore } from 'steadymail/sqlite'
@@ -92,6 +93,16 @@ describe('close', () => {
     for (const id of taken) expect(await store.get(id)).toBeDefined()
     expect((await store.counts()).openMessages + (await store.counts()).accepted).toBe(taken.length)
     await store.close()
+  })
+
+  it('ends those whose attachment never does', async () => {
+    const w = await world()
+    const endless = { ...mail('a@one.test'), attachments: [{ content: new Readable({ read() {} }) }] }
+    const sends = Array.from({ length: 80 }, () => w.mailer.sendWithRetry({ ...endless }))
+    const ended = Promise.allSettled(sends)
+    await w.rest()
+    await w.run(w.mailer.close({ timeout: '1s' }))
+    for (const result of await ended) expect(result).toMatchObject({ reason: { code: 'CLOSED' } })
   })
 
   it('ends those who wait for an outcome or for idle', async () => {

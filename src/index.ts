@@ -5,7 +5,7 @@
 export type { OwnAnswer } from './answer.ts'
 export type { Clock, Timer } from './clock.ts'
 export { type ErrorCode, SteadymailError } from './core/error.ts'
-export type { RateLimit } from './core/limits.ts'
+export type { RateLimit, WarmupName } from './core/limits.ts'
 export type { OnUncertain, PriorityName } from './core/message.ts'
 export { type Duration, duration, type Rate, rate } from './core/units.ts'
 export type { DropInInfo, DropInTransport } from './dropin.ts'

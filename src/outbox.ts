@@ -104,7 +104,6 @@ export class Outbox {
   #retryAt = 0
   readonly #permits: Permits | undefined
   #timer: Timer | undefined
-  #soon: Timer | undefined
   #timerAt = Number.POSITIVE_INFINITY
   /** What else wants the timer, and what it does then. */
   readonly #chores: { at: () => number; run: () => Promise<void> | void }[] = []
@@ -256,7 +255,6 @@ export class Outbox {
     this.disposed = true
     this.#timer?.cancel()
     this.#timer = undefined
-    this.#soon?.cancel()
   }
 
   async #run(): Promise<void> {
@@ -578,18 +576,7 @@ export class Outbox {
       this.#noteAgain(concluded.settlement.delivery)
     }
     this.lanes.reschedule(lane, now)
-    this.#askWhenWorth()
-  }
-
-  /** While the transport has enough to do, results gather: one commit for several. */
-  #askWhenWorth(): void {
-    if (this.egress.inFlight <= this.egress.connections) this.ask()
-    else {
-      this.#soon ??= this.parts.clock.after(GATHER_MS, () => {
-        this.#soon = undefined
-        this.ask()
-      })
-    }
+    this.ask()
   }
 
   /** A From domain that opens wakes its lanes; one that closes is noticed by each when its turn comes. */
@@ -767,8 +754,6 @@ export class Outbox {
   }
 }
 
-/** A result waits this long at most for others to be saved with. */
-const GATHER_MS = 3
 /** What is due and cannot begin is looked at again after so long; sooner where nothing is known to hold it up. */
 const LOOK_AGAIN_MS = 1_000
 const LOOK_SOON_MS = 5

@@ -28,6 +28,11 @@ export type Taken =
   | { readonly kind: 'taken'; readonly message: Message }
   | { readonly kind: 'duplicate'; readonly ticket: string }
 
+interface Building {
+  readonly stops: Set<(error: unknown) => void>
+  readonly onAbort: () => void
+}
+
 export interface IntakeParts {
   readonly target: Target
   readonly options: ResolvedOptions
@@ -48,7 +53,8 @@ export class Intake {
   readonly #queue = new PQueue({ concurrency: INTAKE_MOST })
   /** Of the messages taken in lately, fading. */
   #largest = 0
-  readonly #building = new Set<(error: unknown) => void>()
+  /** Mails that are not stored yet, by the signal that may stop them. */
+  readonly #building = new Map<AbortSignal | undefined, Building>()
   #sinceTurn = 0
   #turned: Promise<void> | undefined
 
@@ -77,9 +83,7 @@ export class Intake {
         if (!storing) reject(error)
       }
     })
-    const onAbort = () => stop(abortedBefore(signal))
-    this.#building.add(stop)
-    signal?.addEventListener('abort', onAbort, { once: true })
+    const forget = this.#stopOn(signal, stop)
     const taking = this.#queue.add(async () => {
       await this.#breathe()
       throwIfAborted(signal)
@@ -99,14 +103,36 @@ export class Intake {
     try {
       return (await Promise.race([taking, stopped])) as Taken
     } finally {
-      this.#building.delete(stop)
-      signal?.removeEventListener('abort', onAbort)
+      forget()
     }
+  }
+
+  /** One listener for all sends of a signal: Node takes more than ten for a leak. */
+  #stopOn(signal: AbortSignal | undefined, stop: (error: unknown) => void): () => void {
+    const group = this.#building.get(signal) ?? {
+      stops: new Set(),
+      onAbort: () => this.#stopAll(signal, abortedBefore(signal)),
+    }
+    if (group.stops.size === 0) {
+      this.#building.set(signal, group)
+      signal?.addEventListener('abort', group.onAbort)
+    }
+    group.stops.add(stop)
+    return () => {
+      group.stops.delete(stop)
+      if (group.stops.size > 0) return
+      this.#building.delete(signal)
+      signal?.removeEventListener('abort', group.onAbort)
+    }
+  }
+
+  #stopAll(signal: AbortSignal | undefined, error: SteadymailError): void {
+    for (const stop of this.#building.get(signal)?.stops ?? []) stop(error)
   }
 
   /** Whoever still builds a mail is told that it will not be stored. */
   stop(error: SteadymailError): void {
-    for (const stop of this.#building) stop(error)
+    for (const signal of this.#building.keys()) this.#stopAll(signal, error)
   }
 
   /** A loop of `await sendWithRetry` must not keep timers, sockets and delivery waiting until it ends. */

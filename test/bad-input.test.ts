@@ -160,9 +160,9 @@ describe('an option of sendWithRetry', () => {
   it('signal: aborted while an attachment is waited for, which gives its place to others', async () => {
     const w = await world()
     const giveUp = new AbortController()
-    const endless = { ...good, attachments: [{ content: new Readable({ read() {} }) }] }
+    const endless = () => ({ ...good, attachments: [{ content: new Readable({ read() {} }) }] })
     const refused = Array.from({ length: 80 }, () =>
-      refusal(() => w.mailer.sendWithRetry({ ...endless }, { signal: giveUp.signal })),
+      refusal(() => w.mailer.sendWithRetry(endless(), { signal: giveUp.signal })),
     )
     const behind = w.send('b@one.test')
     await w.rest()

@@ -97,8 +97,8 @@ describe('close', () => {
 
   it('ends those whose attachment never does', async () => {
     const w = await world()
-    const endless = { ...mail('a@one.test'), attachments: [{ content: new Readable({ read() {} }) }] }
-    const sends = Array.from({ length: 80 }, () => w.mailer.sendWithRetry({ ...endless }))
+    const endless = () => ({ ...mail('a@one.test'), attachments: [{ content: new Readable({ read() {} }) }] })
+    const sends = Array.from({ length: 80 }, () => w.mailer.sendWithRetry(endless()))
     const ended = Promise.allSettled(sends)
     await w.rest()
     await w.run(w.mailer.close({ timeout: '1s' }))

@@ -31,6 +31,7 @@ import {
   releaseLane,
   saveLane,
   speaksOfMessage,
+  type Traffic,
 } from './core/lane.ts'
 import type { OnUncertain } from './core/message.ts'
 import { EGRESS, Egress } from './egress.ts'
@@ -416,6 +417,7 @@ export class Outbox {
   #unplan(plan: Plan, now: number): void {
     this.lanes.release(plan, true)
     this.lanes.reschedule(plan.lane, now)
+    this.#freeSender(plan, now)
   }
 
   #launch(plan: Plan, claim: Claim, durable: Promise<void>, now: number): void {
@@ -521,6 +523,7 @@ export class Outbox {
     }
     this.#learn(flight, { kind: 'returned', recipients: flight.claim.deliveries.length }, flight.plan.lane)
     this.lanes.reschedule(flight.plan.lane, now)
+    this.#freeSender(flight.plan, now)
   }
 
   #leave(flight: Flight): void {
@@ -583,10 +586,19 @@ export class Outbox {
   #learnOfSender(flight: Flight, lesson: Lesson, now: number): void {
     const name = flight.plan.queue.sender
     const sender = this.lanes.sender(name, now)
-    const isOpen = () => opening(sender.state, sender.limits, now, sender, 0).at <= now
-    const before = isOpen() && !flight.plan.senderProbe
+    const isOpen = (traffic: Traffic) => opening(sender.state, sender.limits, now, traffic, 0).at <= now
+    // lanes were put aside while this attempt was under way
+    const before = isOpen({
+      inFlight: sender.inFlight + 1,
+      probing: sender.probing || flight.plan.senderProbe,
+    })
     this.#learn(flight, lesson, sender)
-    if (!before && isOpen()) this.lanes.rescheduleSender(name, now)
+    if (!before && isOpen(sender)) this.lanes.rescheduleSender(name, now)
+  }
+
+  /** A plan of a From domain that is not quite open came to nothing: lanes that waited for its answer go on. */
+  #freeSender({ sender, queue }: Plan, now: number): void {
+    if (sender !== undefined && sender.state.phase !== 'open') this.lanes.rescheduleSender(queue.sender, now)
   }
 
   /** A delivery that waits again is known to its queue; the store has it from the next turn on. */

@@ -141,7 +141,7 @@ export interface EventMap {
   }
   /** Waiting will not cure it: somebody should look. */
   readonly trouble: {
-    readonly kind: 'lane' | 'login' | 'sender' | 'egress' | 'store' | 'poison'
+    readonly kind: 'lane' | 'login' | 'sender' | 'egress' | 'store' | 'poison' | 'handler'
     readonly at: number
     readonly lane?: string
     readonly cause?: string

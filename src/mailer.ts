@@ -364,12 +364,12 @@ class SteadyMailer<M> implements Mailer<M> {
     }
     const now = this.#options.clock.now()
     const reopened = await this.#amend(id, ({ deliveries }) =>
-      deliveries.filter((d) => d.state === 'failed').map((d) => this.#reopened(d, now)),
+      deliveries.filter((d) => d.state === 'failed').map((d) => this.#reopened(d, before, now)),
     )
     return this.#reopenedStatus(before, reopened)
   }
 
-  #reopened(delivery: Delivery, now: number): Delivery {
+  #reopened(delivery: Delivery, { message }: Stored, now: number): Delivery {
     const { reason: _, settledAt: __, ...rest } = delivery
     const policy = this.#grouping.policyOf(delivery.domain)
     return {
@@ -381,7 +381,8 @@ class SteadyMailer<M> implements Mailer<M> {
       uncertain: 0,
       crashes: 0,
       dueAt: now,
-      expiresAt: now + (policy.ttlMs ?? this.#options.ttlMs),
+      // as long as it was meant to live: a password mail does not become one of five days
+      expiresAt: now + message.expiresAt - message.createdAt,
     }
   }
 
@@ -418,7 +419,7 @@ class SteadyMailer<M> implements Mailer<M> {
     }
     const after = await this.#amend(id, ({ deliveries }) =>
       deliveries.filter(chosen).map((d): Delivery => {
-        if (decision === 'deliver') return this.#reopened(d, now)
+        if (decision === 'deliver') return this.#reopened(d, before, now)
         if (decision === 'accepted') return { ...d, state: 'accepted', settledAt: now }
         return { ...d, state: 'failed', reason: 'uncertain', settledAt: now }
       }),

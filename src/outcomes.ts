@@ -10,6 +10,8 @@ import { aboutMessage } from './tell.ts'
 const AT_ONCE = 100
 const RETRY_MS = 1_000
 const RETRY_MAX_MS = 300_000
+/** A call of the handler that takes longer holds up no other outcome. */
+const HANDLER_MS = 60_000
 /** A handler that rejects so many outcomes in a row is not available at all. */
 const MOST_IN_A_ROW = 5
 /** How often a process that does not deliver looks whether what it waits for has ended. */
@@ -28,6 +30,8 @@ export class Outcomes {
   readonly #delivers: () => boolean
   readonly #onHandlerError: (error: unknown) => void
   readonly #waiting = new Map<string, Set<Waiter>>()
+  /** Tickets whose call of the handler has not come back in time. */
+  readonly #overdue = new Set<string>()
   #handling = false
   #again = false
   #retryMs = RETRY_MS
@@ -232,8 +236,22 @@ export class Outcomes {
   }
 
   async #handleOne(ticket: string): Promise<boolean> {
+    if (this.#overdue.has(ticket)) return false // its call has not come back: no second one meanwhile
     const outcome = await this.outcome(ticket)
     if (outcome === undefined) return true // purged or reopened meanwhile
+    const call = this.#call(outcome)
+    let timer: Timer | undefined
+    const late = new Promise<undefined>((resolve) => {
+      timer = this.#clock.after(HANDLER_MS, () => resolve(undefined))
+      timer.keep(false)
+    })
+    const answer = await Promise.race([call, late])
+    timer?.cancel()
+    return answer ?? this.#goOnWithout(ticket, call)
+  }
+
+  /** Whether the handler took it. */
+  async #call(outcome: Outcome): Promise<boolean> {
     try {
       await this.#handler?.(outcome)
       return true
@@ -241,6 +259,23 @@ export class Outcomes {
       this.#onHandlerError(error)
       return false
     }
+  }
+
+  /** A handler that does not come back keeps its own outcome and no other. */
+  #goOnWithout(ticket: string, call: Promise<boolean>): false {
+    this.#overdue.add(ticket)
+    this.#events.emit('trouble', {
+      kind: 'handler',
+      at: this.#clock.now(),
+      pattern: `onSettled has not come back from ${ticket} for ${HANDLER_MS / 1000} s`,
+      advice: 'Other outcomes go on. Look at what the handler awaits; give it a time limit of its own.',
+    })
+    void call.then(async (taken) => {
+      this.#overdue.delete(ticket)
+      // a store that fails now gives the outcome once more: at least once is what was promised
+      if (taken) await this.#store.acknowledge([ticket]).catch(() => undefined)
+    })
+    return false
   }
 
   /** Resolves when all that has ended so far was told, and given to the durable handler once. */
@@ -278,7 +313,7 @@ export async function statuses(store: Store, stored: Stored): Promise<RecipientS
         state: d.state,
         attempts: d.attempts,
         tries: d.tries,
-        uncertain: d.uncertain > 0 || d.crashes > 0,
+        uncertain: d.uncertain > 0 || d.crashes > 0 || history.some((one) => one.uncertain === true),
         expiresAt: d.expiresAt,
         history,
         ...(d.reason === undefined ? {} : { reason: d.reason }),

@@ -114,6 +114,30 @@ describe('onSettled', () => {
     expect(seen.filter((to) => to === 'bad@one.test').length).toBeGreaterThan(3)
   })
 
+  it('a handler that never comes back is told of and keeps no other outcome from its call', async () => {
+    const called: string[] = []
+    const troubles: string[] = []
+    let comeBack: () => void = () => {}
+    const w = await world({
+      onSettled: (outcome) => {
+        const to = outcome.recipients[0]?.address ?? ''
+        called.push(to)
+        if (to === 'stuck@one.test') return new Promise<void>((resolve) => (comeBack = resolve))
+        return undefined
+      },
+    })
+    w.mailer.on('trouble', (e) => troubles.push(e.kind))
+    await w.deliver('stuck@one.test')
+    await w.clock.advance(2 * MINUTE)
+    await w.deliver('b@one.test', 'c@one.test')
+    await w.clock.advance(10 * MINUTE)
+    expect(called.sort()).toEqual(['b@one.test', 'c@one.test', 'stuck@one.test'])
+    expect(troubles).toEqual(['handler'])
+    comeBack()
+    await w.clock.advance(10 * MINUTE)
+    expect(called).toHaveLength(3)
+  })
+
   it('is called after a restart for what ended before it', async () => {
     const store = memoryStore()
     await store.open()

@@ -68,8 +68,9 @@ describe('the package', () => {
   it('holds the build, the pages and nothing else', () => {
     const stray = files.filter(
       (file) =>
-        !/^(README\.md|CHANGELOG\.md|LICENSE|package\.json|docs\/[\w-]+\.(md|svg))$/.test(file) &&
-        !/^dist\/[\w-]+\.(js|cjs|d\.ts|d\.cts)$/.test(file),
+        !/^(README\.md|CHANGELOG\.md|LICENSE|package\.json|docs\/[\w-]+\.(md|svg)|examples\/[\w-]+(\/[\w-]+)?\.(ts|json))$/.test(
+          file,
+        ) && !/^dist\/[\w-]+\.(js|cjs|d\.ts|d\.cts)$/.test(file),
     )
     expect(stray).toEqual([])
     expect(files).toEqual(expect.arrayContaining(['README.md', 'CHANGELOG.md', 'LICENSE', 'docs/testing.md']))

@@ -12,10 +12,11 @@ describe('a transport that warms up', () => {
     const w = await manualWorld({ egress: { warmup } })
     for (let i = 0; i < 100; i++) await w.send(`user${i}@lane${i % 7}.test`)
     const perDay: number[] = []
+    let before = 0
     for (let day = 0; day < 4; day++) {
-      const before = w.transport.attempts.length
       await w.clock.advance(day === 0 ? DAY - HOUR : DAY)
       perDay.push(w.transport.attempts.length - before)
+      before = w.transport.attempts.length
     }
     // a tenth of each stage is kept for high priority
     expect(perDay).toEqual([9, 18, 36, 37])

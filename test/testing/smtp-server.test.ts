@@ -588,3 +588,11 @@ describe('the server as a whole', () => {
     expect(server.url).toBe(`smtp://127.0.0.9:${server.port}`)
   })
 })
+
+test('a rule for a phase that does not exist is refused, not silently never asked', async () => {
+  await expect(
+    smtpServer({ script: { on: 'connect' as 'greeting', answer: '421 4.7.0 Busy' } }),
+  ).rejects.toThrow(
+    "script.on: expected one of greeting, ehlo, starttls, auth, mail, rcpt, data, body, dot, rset, noop, quit, other, got 'connect'",
+  )
+})

@@ -1,6 +1,8 @@
 // How a scripted SMTP server is told what to say: functions and rules, tried in order, the first opinion wins.
 // Not here: the protocol itself (session.ts), or scripts that behave like known providers (behaviours.ts).
 
+import { badOption } from '../../core/error.ts'
+
 /** What a script is asked about. `body`: a piece of the message arrived; `dot`: all of it did. */
 export type SmtpPhase =
   | 'greeting'
@@ -135,8 +137,27 @@ function noOpinion(answer: SmtpAnswer | undefined): boolean {
   return answer === undefined || answer === 'pass'
 }
 
+const PHASES: ReadonlySet<string> = new Set<SmtpPhase>([
+  'greeting',
+  'ehlo',
+  'starttls',
+  'auth',
+  'mail',
+  'rcpt',
+  'data',
+  'body',
+  'dot',
+  'rset',
+  'noop',
+  'quit',
+  'other',
+])
+
+/** @throws SteadymailError `BAD_OPTION` for a phase that does not exist: such a rule would never speak */
 function compileRule(rule: SmtpScriptRule): SmtpScriptFunction {
   const phases = new Set(typeof rule.on === 'string' ? [rule.on] : rule.on)
+  for (const phase of phases)
+    if (!PHASES.has(phase)) throw badOption('script.on', `one of ${[...PHASES].join(', ')}`, phase)
   const answers = isAnswerList(rule.answer) ? rule.answer : undefined
   const single = answers ? undefined : (rule.answer as SmtpAnswer)
   const skip = rule.after ?? 0

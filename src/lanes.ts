@@ -68,8 +68,8 @@ export interface Plan {
 
 /** At most so many recipients in one SMTP transaction; RFC 5321 §4.5.3.1.8 asks servers for 100. */
 export const BATCH = 50
-/** Of what leaves while higher priorities wait, one recipient in this many is bulk. */
-const BULK_SHARE = 10
+/** Of what leaves while higher priorities wait, one recipient in this many is of each lower one. */
+const LOWER_SHARE = 10
 const FOREVER = Number.POSITIVE_INFINITY
 const UNLIMITED: LaneLimits = { burst: 1_000_000_000, caps: [], concurrency: 1_000_000_000 }
 
@@ -82,7 +82,8 @@ export class Lanes {
   #aside: [Priority, Lane][] = []
   #served = 0
   #waiting = 0
-  #bulkCredit = 0
+  /** What lower priorities are owed of what left before them, in recipients. */
+  readonly #owed = [0, 0, 0]
   /** Queues whose message made a hold of a lane, the egress or a From domain, since a probe last passed. */
   readonly #refused = new Map<Gated, readonly Queue[]>()
   readonly #egress: Gated & { readonly connections: number }
@@ -352,8 +353,7 @@ export class Lanes {
     }
     this.#served = Math.max(this.#served, lane.served)
     lane.served += limit
-    if (queue.priority === 2) this.#bulkCredit = Math.max(0, this.#bulkCredit - limit)
-    else if (this.#ready[2].size > 0) this.#bulkCredit += limit / (BULK_SHARE - 1)
+    this.#owe(queue.priority, limit)
     // a lane of single recipients may be planned again in this turn; one of several waits for the true cost
     if (!lane.several) this.reschedule(lane, now)
     return { lane, queue, limit, probe: open.probe, egressProbe: egress.probe, senderProbe, sender }
@@ -399,10 +399,20 @@ export class Lanes {
     return undefined
   }
 
+  /** Whoever waits while a higher priority leaves is owed a share of it. */
+  #owe(left: Priority, recipients: number): void {
+    this.#owed[left] = Math.max(0, (this.#owed[left] ?? 0) - recipients)
+    for (const lower of [1, 2] as const) {
+      if (lower <= left || this.#ready[lower].size === 0) continue
+      this.#owed[lower] = (this.#owed[lower] ?? 0) + recipients / (LOWER_SHARE - 1)
+    }
+  }
+
   #pickPriority(now: number): Priority | undefined {
     const may = (priority: Priority) =>
       this.#ready[priority].size > 0 && this.#egressOpening(now, priority).at <= now
-    if (this.#bulkCredit >= 1 && may(2)) return 2
+    for (const priority of [2, 1] as const)
+      if ((this.#owed[priority] ?? 0) >= 1 && may(priority)) return priority
     for (const priority of [0, 1, 2] as const) if (may(priority)) return priority
     return undefined
   }

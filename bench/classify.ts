@@ -3,8 +3,12 @@
 
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { classifyReply } from '../src/builtin.ts'
 import type { Phase } from '../src/core/reply.ts'
+
+// what is measured is what is published: the built package
+const { classifyReply } = (await import(
+  new URL('../dist/index.js', import.meta.url).href
+)) as typeof import('../src/index.ts')
 
 export interface ClassifyBench {
   readonly verdictsPerSecond: number

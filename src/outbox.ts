@@ -440,14 +440,17 @@ export class Outbox {
     const { store, target, options, clock } = this.parts
     const { claim, plan } = flight
     let bytes: Uint8Array | undefined
+    // bytes that are gone do not come back at once: asked for again without a pause, they would spin the loop
+    let waitMs = STORE_RETRY_MAX_MS
     try {
       bytes = await store.bytes(claim.message.id)
     } catch (error) {
       this.#failed(error, clock.now())
+      waitMs = 0 // the next turn waits for the store by itself
     }
     if (bytes === undefined) {
       flight.giveBack?.()
-      this.#return(flight)
+      this.#return(flight, waitMs)
       return
     }
     // A claim must survive a power cut before its body is sent, where what may have been sent is not simply sent
@@ -512,13 +515,13 @@ export class Outbox {
   }
 
   /** The attempt never reached the wire: its claim is given back as it was. */
-  #return(flight: Flight): void {
+  #return(flight: Flight, waitMs = 0): void {
     const now = this.parts.clock.now()
     this.#leave(flight)
     for (const delivery of flight.claim.deliveries) {
       this.settle({
         fence: flight.claim.fence,
-        delivery: { ...delivery, state: 'waiting', dueAt: Math.max(delivery.dueAt, now) },
+        delivery: { ...delivery, state: 'waiting', dueAt: Math.max(delivery.dueAt, now + waitMs) },
       })
     }
     this.#learn(flight, { kind: 'returned', recipients: flight.claim.deliveries.length }, flight.plan.lane)

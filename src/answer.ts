@@ -81,7 +81,7 @@ export function readAnswer(given: Given): {
 } {
   const own = ownAnswer(given.error) ?? ownAnswer(given.info)
   const outcomes = own ? fromOwn(own, given) : fromNodemailer(given)
-  return { outcomes, ...(own?.transcript && { transcript: own.transcript }) }
+  return own?.transcript ? { outcomes, transcript: own.transcript } : { outcomes }
 }
 
 function ownAnswer(value: unknown): OwnAnswer | undefined {
@@ -131,7 +131,9 @@ function fromNodemailer(given: Given): readonly RecipientOutcome[] {
 
 function acceptedReply(info: unknown, target: Target): Reply {
   const text = isRecord(info) && typeof info.response === 'string' ? info.response : ''
-  return { ...parse(text, 'dot'), ...hostOf(target) }
+  const reply: { -readonly [K in keyof Reply]: Reply[K] } = parse(text, 'dot') // nobody else's yet
+  if (target.host !== undefined) reply.host = target.host
+  return reply
 }
 
 function hostOf({ host }: { readonly host: string | undefined }): Pick<Reply, 'host'> {

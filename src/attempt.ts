@@ -6,7 +6,7 @@
 
 import { isAscii } from 'node:buffer'
 import { type EnvelopeInUse, type Failure, failureOf, type RecipientOutcome, readAnswer } from './answer.ts'
-import { Body } from './body.ts'
+import { Body, WholeBody } from './body.ts'
 import type { Clock } from './clock.ts'
 import type { Message } from './core/message.ts'
 import type { Reply } from './core/reply.ts'
@@ -58,17 +58,20 @@ export interface FrozenMail {
     readonly signal?: AbortSignal
     readonly [field: string]: unknown
   }
-  readonly message: {
-    /** A fresh object per call: nodemailer writes its progress into it. */
-    getEnvelope(): { from: string; to: string[]; [extra: string]: unknown }
-    messageId(): string
-    getHeader(name: string): string
-    createReadStream(): Body
-    /** What SIZE and BODY say of the body, known before the gate is asked. */
-    bodyFacts(): { readonly size: number; readonly eightBit: boolean }
-    /** Passes the gate and gives the whole body at once; throws or rejects when the gate forbids it. */
-    takeBody(): Uint8Array | Promise<Uint8Array>
-  }
+  readonly message: FrozenMessage
+}
+
+/** The message in such a mail. */
+export interface FrozenMessage {
+  /** A fresh object per call: nodemailer writes its progress into it. */
+  getEnvelope(): { from: string; to: string[]; [extra: string]: unknown }
+  messageId(): string
+  getHeader(name: string): string
+  createReadStream(): Body
+  /** What SIZE and BODY say of the body, known before the gate is asked. */
+  bodyFacts(): { readonly size: number; readonly eightBit: boolean }
+  /** Passes the gate and gives the whole body at once; throws or rejects when the gate forbids it. */
+  takeBody(): Uint8Array | Promise<Uint8Array>
 }
 
 /** As many as nodemailer 10 allows by default; 7 to 9 would begin again without end. */
@@ -77,16 +80,34 @@ const MAX_RESENDS = 5
 /** In place of an error, when the try ended from our side. */
 const OURS = Symbol('given up')
 
+/** A try under way. */
+export interface Attempting {
+  /** Ends it as soon as nothing can be delivered any more. */
+  abort(): void
+}
+
 /** Makes one try. Never rejects: whatever happens is a reply, or the lack of one. */
 export function attempt(target: Target, request: AttemptRequest, clock: Clock): Promise<AttemptResult> {
   return new Promise((resolve) => {
-    new Try(target, request, clock, resolve).start()
+    begin(target, request, clock, resolve)
   })
 }
 
-class Try {
+/** Begins one try and calls back once, perhaps before it returns. Never throws, as `attempt`. */
+export function begin(
+  target: Target,
+  request: AttemptRequest,
+  clock: Clock,
+  done: (result: AttemptResult) => void,
+): Attempting {
+  const one = new Try(target, request, clock, done)
+  one.start()
+  return one
+}
+
+class Try implements Attempting {
   private readonly target: Target
-  private readonly request: AttemptRequest
+  readonly request: AttemptRequest
   private readonly clock: Clock
   private readonly resolve: (result: AttemptResult) => void
   private readonly startedAt: number
@@ -96,7 +117,7 @@ class Try {
   private settled = false
   private givenUp: 'aborted' | 'timeout' | undefined
   private refusal: { readonly error: unknown } | undefined
-  private body: Body | undefined
+  private body: Body | WholeBody | undefined
   private opened = 0
   private assigned = 0
   private handedOver = false
@@ -123,6 +144,10 @@ class Try {
       : undefined
     this.timer = clock.after(request.timeoutMs, () => this.giveUp('timeout'))
     request.signal?.addEventListener('abort', this.onAbort, { once: true })
+  }
+
+  abort(): void {
+    this.giveUp('aborted')
   }
 
   start(): void {
@@ -181,53 +206,54 @@ class Try {
   }
 
   private makeMail(): FrozenMail {
-    const { message, bytes, recipients, hints } = this.request
-    const { dsn, requireTLSExtensionEnabled, envelope } = message.wire
-    const mail: FrozenMail = {
-      data: {
-        ...(dsn && { dsn }),
-        ...(requireTLSExtensionEnabled && { requireTLSExtensionEnabled }),
-        ...(hints && { steadymail: hints }),
-        ...(this.controller && { signal: this.controller.signal }),
-      },
-      message: {
-        getEnvelope: () => {
-          // whoever still has this mail after its try is over finds nobody to send it to
-          const to = this.isOver() ? [] : [...recipients]
-          const fresh = { ...envelope, from: message.from, to }
-          this.envelope = fresh
-          this.resource = this.findResource()
-          this.reused = (this.resource?.messages ?? 0) > 0
-          return fresh
-        },
-        messageId: () => message.messageId,
-        getHeader: (name) => {
-          if (name.toLowerCase() !== 'message-id') return ''
-          this.noteAssignment()
-          return message.messageId
-        },
-        createReadStream: () => {
-          this.opened++
-          this.body = new Body(bytes, () => this.pass())
-          return this.body
-        },
-        bodyFacts: () => ({ size: bytes.byteLength, eightBit: !isAscii(bytes) }),
-        takeBody: () => {
-          this.opened++
-          const passed = this.pass()
-          if (!passed) {
-            this.handedOver = true
-            return bytes
-          }
-          return passed.then(() => {
-            this.handedOver = true
-            return bytes
-          })
-        },
-      },
-    }
+    const { hints, message } = this.request
+    const { dsn, requireTLSExtensionEnabled } = message.wire
+    const data: Record<string, unknown> = {}
+    if (dsn) data.dsn = dsn
+    if (requireTLSExtensionEnabled) data.requireTLSExtensionEnabled = true
+    if (hints) data.steadymail = hints
+    if (this.controller) data.signal = this.controller.signal
+    const mail: FrozenMail = { data, message: new TryMessage(this) }
     this.mail = mail
     return mail
+  }
+
+  /** For TryMessage: a fresh envelope, in which nodemailer notes its progress. */
+  lend(): EnvelopeInUse & { from: string; to: string[] } {
+    const { message, recipients } = this.request
+    // whoever still has this mail after its try is over finds nobody to send it to
+    const to = this.isOver() ? [] : [...recipients]
+    const extras = message.wire.envelope
+    const fresh = extras ? { ...extras, from: message.from, to } : { from: message.from, to }
+    this.envelope = fresh
+    this.resource = this.findResource()
+    this.reused = (this.resource?.messages ?? 0) > 0
+    return fresh
+  }
+
+  /** For TryMessage: the body as a stream. */
+  open(): Body {
+    this.opened++
+    const { bytes } = this.request
+    const pass = () => this.pass()
+    const whole = this.target.kind !== 'plugin' && WholeBody.fits(bytes)
+    this.body = whole ? new WholeBody(bytes, pass) : new Body(bytes, pass)
+    return this.body as Body // a WholeBody goes to nothing but nodemailer's SMTPConnection
+  }
+
+  /** For TryMessage: the body at once. */
+  take(): Uint8Array | Promise<Uint8Array> {
+    this.opened++
+    const { bytes } = this.request
+    const passed = this.pass()
+    if (!passed) {
+      this.handedOver = true
+      return bytes
+    }
+    return passed.then(() => {
+      this.handedOver = true
+      return bytes
+    })
   }
 
   /** The gate, every time a body is opened. */
@@ -256,7 +282,7 @@ class Try {
   // ---- the pool's own bookkeeping, where it shows ---------------------------------------------------------
 
   /** A pool asks for the Message-ID each time it assigns the message to a connection. */
-  private noteAssignment(): void {
+  noteAssignment(): void {
     if (this.target.kind !== 'smtp-pool') return
     this.assigned++
     if (this.assigned <= MAX_RESENDS + 1 && !this.isOver()) return
@@ -287,7 +313,9 @@ class Try {
   private isHandedOver(): boolean {
     if (this.handedOver || !this.body) return this.handedOver
     // SMTP ends a message only after the body's end; what others do with its bytes is unknown
-    return this.target.kind === 'plugin' ? this.body.isGiven : this.body.readableEnded
+    return this.target.kind === 'plugin' || this.body instanceof WholeBody
+      ? this.body.isGiven
+      : this.body.readableEnded
   }
 
   private giveUp(why: 'aborted' | 'timeout'): void {
@@ -325,14 +353,14 @@ class Try {
     })
     // nodemailer 7 to 9 read the body of a refused message to throw it away: the gate must not hear of it
     if (!handedOver) this.body?.destroy()
-    this.resolve({
+    const result = {
       outcomes: answer.outcomes,
       resends: this.resends(),
       gated: this.refusal !== undefined && !handedOver,
       aborted: this.givenUp !== undefined && failed !== undefined,
       durationMs: this.clock.monotonic() - this.startedAt,
-      ...(answer.transcript && { transcript: answer.transcript }),
-    })
+    }
+    this.resolve(answer.transcript ? { ...result, transcript: answer.transcript } : result)
   }
 
   private failure(error: unknown): Failure {
@@ -371,28 +399,64 @@ class Try {
   }
 }
 
+/** What a transport sees of the message. */
+class TryMessage implements Readonly<FrozenMessage> {
+  readonly #try: Try
+
+  constructor(one: Try) {
+    this.#try = one
+  }
+
+  getEnvelope(): { from: string; to: string[] } {
+    return this.#try.lend()
+  }
+
+  messageId(): string {
+    return this.#try.request.message.messageId
+  }
+
+  getHeader(name: string): string {
+    if (name.toLowerCase() !== 'message-id') return ''
+    this.#try.noteAssignment()
+    return this.messageId()
+  }
+
+  createReadStream(): Body {
+    return this.#try.open()
+  }
+
+  bodyFacts(): { size: number; eightBit: boolean } {
+    const { bytes } = this.#try.request
+    return { size: bytes.byteLength, eightBit: !isAscii(bytes) }
+  }
+
+  takeBody(): Uint8Array | Promise<Uint8Array> {
+    return this.#try.take()
+  }
+}
+
 /** What nodemailer's SMTP transports use of an AbortSignal, at a tenth of its cost; plugins get a real one. */
 class QuickSignal {
   aborted = false
   reason: unknown
-  private readonly listeners = new Set<() => void>()
+  private listeners: (() => void)[] = []
 
   get signal(): AbortSignal {
     return this as unknown as AbortSignal
   }
 
   addEventListener(_type: 'abort', listener: () => void): void {
-    this.listeners.add(listener)
+    this.listeners.push(listener)
   }
 
   removeEventListener(_type: 'abort', listener: () => void): void {
-    this.listeners.delete(listener)
+    this.listeners = this.listeners.filter((one) => one !== listener)
   }
 
   abort(): void {
     this.aborted = true
     this.reason = new Error('this try was given up')
-    for (const listener of [...this.listeners]) listener()
+    for (const listener of this.listeners) listener()
   }
 }
 

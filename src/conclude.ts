@@ -84,13 +84,13 @@ function allAccepted(claim: Claim, result: AttemptResult, context: ConcludeConte
   const lesson: Lesson = { kind: 'accepted', recipients, accepted: recipients }
   const concluded = claim.deliveries.map((before, i) => {
     const outcome = heard(result, i)
-    const record: AttemptRecord = {
+    const record: { -readonly [K in keyof AttemptRecord]: AttemptRecord[K] } = {
       at: context.startedAt,
       durationMs: Math.round(result.durationMs),
       counted: true,
       reply: outcome.reply,
-      ...(result.transcript === undefined ? {} : { transcript: result.transcript }),
     }
+    if (result.transcript !== undefined) record.transcript = result.transcript
     const delivery = apply(before, COMPLETE, record, context.now)
     return {
       settlement: { fence: claim.fence, delivery, record },

@@ -1,7 +1,6 @@
 // The wrapped transport as one thing above all lanes: its slots, its own quota and holds, and the shared gate.
 // Not here: which lane uses a slot (lanes.ts) and what an attempt says (attempt.ts).
 
-import PQueue from 'p-queue'
 import { type LaneState, openLane } from './core/lane.ts'
 import type { LaneLimits } from './core/limits.ts'
 import type { Gated } from './lanes.ts'
@@ -20,7 +19,7 @@ export class Egress implements Gated {
   inFlight = 0
   probing = false
   dirty = false
-  readonly #slots: PQueue
+  #taken = 0
   readonly #met = new Map<string, Map<string, number>>()
 
   /** What the transport can have on the wire; what is claimed beyond it waits in the transport's own queue. */
@@ -30,22 +29,21 @@ export class Egress implements Gated {
     this.limits = limits
     this.connections = connections
     this.state = openLane(limits, now)
-    this.#slots = new PQueue({ concurrency: limits.concurrency })
   }
 
   /** Slots that are free this moment: the hard bound, beside the adaptive one of the state. */
   get free(): number {
-    return this.limits.concurrency - this.#slots.pending - this.#slots.size
+    return this.limits.concurrency - this.#taken
   }
 
-  /** Runs an attempt in a slot. */
-  run(attempt: () => Promise<void>): void {
-    void this.#slots.add(attempt)
-  }
-
-  /** Resolves when no slot is taken. */
-  idle(): Promise<void> {
-    return this.#slots.onIdle()
+  /** Takes a slot for an attempt; what it gives frees it, once. */
+  take(): () => void {
+    this.#taken++
+    let taken = true
+    return () => {
+      if (taken) this.#taken--
+      taken = false
+    }
   }
 
   /** Remembers that a throttling rule was met in a lane; true when that makes it the relay's own. */

@@ -13,8 +13,7 @@
 // Not here: which lane goes next (lanes.ts), what replies mean (conclude.ts), what start-up and the
 // sweep do (recovery.ts).
 
-import { setMaxListeners } from 'node:events'
-import { type AttemptResult, attempt } from './attempt.ts'
+import { type Attempting, type AttemptResult, begin } from './attempt.ts'
 import type { Clock, Timer } from './clock.ts'
 import { conclude, type Lesson } from './conclude.ts'
 import type { Delivery } from './core/delivery.ts'
@@ -41,7 +40,15 @@ import { type Gated, type Lane, Lanes, type Plan } from './lanes.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Ownership } from './owner.ts'
 import { Permits } from './permits.ts'
-import type { Claim, Claimed, Settlement, Store, StoredLane, TurnResult } from './stores/store.ts'
+import type {
+  Claim,
+  Claimed,
+  ClaimRequest,
+  Settlement,
+  Store,
+  StoredLane,
+  TurnResult,
+} from './stores/store.ts'
 import { Teller } from './tell.ts'
 import type { Target } from './transporter.ts'
 
@@ -59,8 +66,10 @@ export interface Flight {
   cancelled: boolean
   /** Its time is up and it could not be aborted: the slot is given back, the claim is kept. */
   overdue: boolean
-  /** Gives back the shared gate's permit. */
-  readonly giveBack: (() => void) | undefined
+  /** Gives back its slot and the shared gate's permit; safe to call again. */
+  readonly giveBack: () => void
+  /** Once it has begun. */
+  attempting: Attempting | undefined
 }
 
 /** A result that is not saved yet, and what to tell once it is. */
@@ -96,7 +105,7 @@ export class Outbox {
   readonly #dirty = new Set<Gated>()
   /** Batches refused as a whole: the most recipients of that ticket to try together. */
   readonly #halved = new Map<string, number>()
-  readonly #aborting = new AbortController()
+  #aborting = false
   #turning = false
   #again = false
   #asked = false
@@ -118,7 +127,6 @@ export class Outbox {
   constructor(parts: OutboxParts) {
     const now = parts.clock.now()
     this.parts = parts
-    setMaxListeners(0, this.#aborting.signal) // one per attempt under way
     const { limits, connections } = parts.options.egress
     this.egress = new Egress(limits, now, connections)
     this.lanes = new Lanes(this.egress)
@@ -304,11 +312,7 @@ export class Outbox {
         now,
         until: now + this.parts.options.attemptTimeoutMs * (clock.scale ?? 1) + CLAIM_MARGIN_MS,
         settle: settle.map((s) => s.settlement),
-        claims: plans.map((p) => ({
-          ...queueName(p),
-          limit: p.limit,
-          avoid: p.probe || p.egressProbe || p.senderProbe ? p.lane.avoid : [],
-        })),
+        claims: plans.map(claimOf),
         lanes: (claimed) => this.#spend(plans, claimed, undo, dirty, now),
         urgent: this.parts.options.onUncertain !== 'retry',
         keepOutcomes: this.parts.options.onSettled !== undefined,
@@ -400,7 +404,7 @@ export class Outbox {
       return
     }
     const claim = this.#trim(claimed.claim)
-    this.#launch(plan, claim, durable, now)
+    this.#launch(plan, claim, claimed.bytes, durable, now)
     this.lanes.reschedule(plan.lane, now)
   }
 
@@ -420,98 +424,103 @@ export class Outbox {
     this.#freeSender(plan, now)
   }
 
-  #launch(plan: Plan, claim: Claim, durable: Promise<void>, now: number): void {
+  #launch(
+    plan: Plan,
+    claim: Claim,
+    bytes: Uint8Array | undefined,
+    durable: Promise<void>,
+    now: number,
+  ): void {
+    const freeSlot = this.egress.take()
+    const freePermit = this.#permits?.take()
     const flight: Flight = {
       claim,
       plan,
       startedAt: now,
       cancelled: false,
       overdue: false,
-      giveBack: this.#permits?.take(),
+      giveBack: () => {
+        freeSlot()
+        freePermit?.()
+      },
+      attempting: undefined,
     }
     this.flights.set(claim.fence, flight)
     if (plan.probe) this.parts.events.emit('probing', { lane: plan.lane.key, at: now })
     if (plan.egressProbe) this.parts.events.emit('probing', { lane: EGRESS, at: now })
-    this.egress.run(() => this.#fly(flight, durable))
+    if (bytes === undefined) void this.#fetch(flight, durable)
+    else this.#fly(flight, bytes, durable)
   }
 
-  /** Runs one attempt; resolves when its slot is free. */
-  async #fly(flight: Flight, durable: Promise<void>): Promise<void> {
-    const { store, target, options, clock } = this.parts
-    const { claim, plan } = flight
-    let bytes: Uint8Array | undefined
+  /** Gets the bytes of a claim from the store first. */
+  async #fetch(flight: Flight, durable: Promise<void>): Promise<void> {
+    const { store, clock } = this.parts
     // bytes that are gone do not come back at once: asked for again without a pause, they would spin the loop
     let waitMs = STORE_RETRY_MAX_MS
     try {
-      bytes = await store.bytes(claim.message.id)
+      const bytes = await store.bytes(flight.claim.message.id)
+      if (bytes !== undefined) {
+        this.#fly(flight, bytes, durable)
+        return
+      }
     } catch (error) {
       this.#failed(error, clock.now())
       waitMs = 0 // the next turn waits for the store by itself
     }
-    if (bytes === undefined) {
-      flight.giveBack?.()
-      this.#return(flight, waitMs)
-      return
-    }
+    flight.giveBack()
+    this.#return(flight, waitMs)
+  }
+
+  /** Begins an attempt; when it ends, its slot is free. */
+  #fly(flight: Flight, bytes: Uint8Array, durable: Promise<void>): void {
+    const { target, options, clock } = this.parts
+    const { claim, plan } = flight
     // A claim must survive a power cut before its body is sent, where what may have been sent is not simply sent
     // again. With 'retry' a lost claim and an open one come to the same: nobody waits for the disk.
     const strict = (claim.message.onUncertain ?? options.onUncertain) !== 'retry'
-    let safe = false
-    durable.then(
-      () => {
-        safe = true
-      },
-      () => undefined,
-    )
-    let giveUpSlot: () => void = () => undefined
-    const slot = new Promise<void>((resolve) => {
-      giveUpSlot = () => {
-        flight.giveBack?.()
-        resolve()
-      }
-    })
-    attempt(
+    flight.attempting = begin(
       target,
       {
         message: claim.message,
         bytes,
-        recipients: claim.deliveries.map((d) => d.address),
+        recipients: claim.deliveries.map(addressOf),
         // real servers do not answer faster because a test's clock runs
         timeoutMs: options.attemptTimeoutMs * (clock.scale ?? 1),
-        signal: this.#aborting.signal,
-        gate: () => {
-          if (safe || !strict) return this.#checkLease()
-          return durable.then(() => this.#checkLease())
-        },
+        gate: strict ? () => durable.then(() => this.#checkLease()) : () => this.#checkLease(),
         onOverdue: () => {
           flight.overdue = true
           this.lanes.releaseSlot(plan)
-          giveUpSlot()
+          flight.giveBack()
           this.ask()
         },
-        hints: {
-          lane: plan.lane.key,
-          tls: plan.lane.policy.tls,
-          concurrency: plan.lane.limits.concurrency,
-          messagesPerConnection: plan.lane.policy.messagesPerConnection,
-        },
+        ...(target.kind === 'plugin' && { hints: hintsOf(plan.lane) }),
       },
       clock,
+      (result) => {
+        try {
+          this.#land(flight, result)
+        } catch (error) {
+          // a defect of ours, and the transport that calls back may swallow what is thrown at it
+          queueMicrotask(() => {
+            throw error
+          })
+        }
+        flight.giveBack()
+      },
     )
-      .then((result) => this.#land(flight, result))
-      .finally(giveUpSlot)
-    await slot
+    if (this.#aborting) flight.attempting.abort()
   }
 
   /** What was claimed may only be sent while nobody else can have taken it over. */
   #checkLease(): void {
-    if (this.owner.stands() && !this.#aborting.signal.aborted) return
+    if (this.owner.stands() && !this.#aborting) return
     throw new SteadymailError('OWNER_LOST', 'this process no longer delivers from this store')
   }
 
   /** Ends attempts under way, where the transport can. */
   abort(): void {
-    this.#aborting.abort()
+    this.#aborting = true
+    for (const flight of [...this.flights.values()]) flight.attempting?.abort()
   }
 
   /** The attempt never reached the wire: its claim is given back as it was. */
@@ -539,7 +548,7 @@ export class Outbox {
     const { options, clock, grouping, route, target } = this.parts
     const uncertain = result.outcomes.some((o) => !o.accepted && o.uncertain)
     if ((result.gated || result.aborted) && !uncertain && !result.outcomes.some((o) => o.accepted)) {
-      if (result.gated || this.#aborting.signal.aborted) {
+      if (result.gated || this.#aborting) {
         this.#return(flight)
         return
       }
@@ -625,13 +634,7 @@ export class Outbox {
     const { plan } = flight
     const probe =
       gated === plan.lane ? plan.probe : gated === this.egress ? plan.egressProbe : plan.senderProbe
-    const arrival: Arrival = {
-      ...lesson,
-      probe,
-      startedAt: flight.startedAt,
-      ticket: flight.claim.message.id,
-      inFlight: gated.inFlight + 1,
-    }
+    const arrival = arrivalOf(flight, lesson, probe, gated.inFlight + 1)
     const { state, events } = arrive(gated.state, gated.limits, now, arrival, clock.random)
     gated.state = state
     this.#stain(gated)
@@ -775,6 +778,37 @@ const LOOK_SOON_MS = 5
 /** The process stays alive for what is due within this time. */
 const DUE_SOON_MS = 10_000
 
-function queueName(plan: Plan) {
-  return { lane: plan.lane.key, sender: plan.queue.sender, priority: plan.queue.priority }
+function claimOf({ lane, queue, limit, probe, egressProbe, senderProbe }: Plan): ClaimRequest {
+  const probing = probe || egressProbe || senderProbe
+  return {
+    lane: lane.key,
+    sender: queue.sender,
+    priority: queue.priority,
+    limit,
+    avoid: probing ? lane.avoid : NONE,
+  }
+}
+
+const NONE: readonly never[] = []
+
+function addressOf({ address }: Delivery): string {
+  return address
+}
+
+/** What transports written for steadymail are told of the lane. */
+function hintsOf({ key, policy, limits }: Lane): Readonly<Record<string, unknown>> {
+  return {
+    lane: key,
+    tls: policy.tls,
+    concurrency: limits.concurrency,
+    messagesPerConnection: policy.messagesPerConnection,
+  }
+}
+
+/** Field by field for the usual lesson: each accepted message has two, and spreads cost. */
+function arrivalOf({ startedAt, claim }: Flight, lesson: Lesson, probe: boolean, inFlight: number): Arrival {
+  const ticket = claim.message.id
+  if (lesson.kind !== 'accepted') return { ...lesson, probe, startedAt, ticket, inFlight }
+  const { recipients, accepted } = lesson
+  return { kind: 'accepted', recipients, accepted, probe, startedAt, ticket, inFlight }
 }

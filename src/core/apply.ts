@@ -3,7 +3,7 @@
 
 import { crashesWith, isCrash } from './crash.ts'
 import type { Decision } from './decide.ts'
-import type { AttemptRecord, Delivery } from './delivery.ts'
+import { type AttemptRecord, copyDelivery, type Delivery } from './delivery.ts'
 
 /** The delivery after a decision; `record` is the try it followed, if there was one. */
 export function apply(
@@ -12,6 +12,8 @@ export function apply(
   record: AttemptRecord | undefined,
   now: number,
 ): Delivery {
+  if (decision.kind === 'complete' && record !== undefined && !isCrash(record) && !isMarked(delivery))
+    return completed(delivery, record, now)
   const crashed = isCrash(record)
   const tried = {
     ...(delivery.settledAt === undefined && delivery.reason === undefined ? delivery : reopened(delivery)),
@@ -44,4 +46,22 @@ export function apply(
 function reopened(delivery: Delivery): Delivery {
   const { settledAt: _settledAt, reason: _reason, ...open } = delivery
   return open
+}
+
+/** Whether it ended before and was opened again: then fields have to go. */
+function isMarked({ settledAt, reason }: Delivery): boolean {
+  return settledAt !== undefined || reason !== undefined
+}
+
+/** The usual end. */
+function completed(delivery: Delivery, record: AttemptRecord, now: number): Delivery {
+  const next = copyDelivery(delivery)
+  next.state = 'accepted'
+  if (record.counted) next.attempts++
+  next.tries++
+  next.uncounted = 0
+  if (record.uncertain === true) next.uncertain++
+  next.settledAt = now
+  next.last = record
+  return next
 }

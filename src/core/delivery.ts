@@ -73,3 +73,33 @@ export interface Delivery {
   /** The newest record of `history`. */
   readonly last?: AttemptRecord
 }
+
+/**
+ * A delivery to be changed into what it becomes. Field by field: each try makes several, and a spread of so many
+ * fields costs many times as much.
+ */
+export function copyDelivery(delivery: Delivery): { -readonly [K in keyof Delivery]: Delivery[K] } {
+  const { settledAt, reason, last } = delivery
+  const copy: { -readonly [K in keyof Delivery]: Delivery[K] } = {
+    id: delivery.id,
+    ticket: delivery.ticket,
+    address: delivery.address,
+    domain: delivery.domain,
+    lane: delivery.lane,
+    sender: delivery.sender,
+    priority: delivery.priority,
+    state: delivery.state,
+    attempts: delivery.attempts,
+    tries: delivery.tries,
+    uncounted: delivery.uncounted,
+    uncertain: delivery.uncertain,
+    crashes: delivery.crashes,
+    dueAt: delivery.dueAt,
+    expiresAt: delivery.expiresAt,
+    createdAt: delivery.createdAt,
+  }
+  if (settledAt !== undefined) copy.settledAt = settledAt
+  if (reason !== undefined) copy.reason = reason
+  if (last !== undefined) copy.last = last
+  return copy
+}

@@ -23,7 +23,7 @@ import {
   ramp,
   tokensOf,
 } from './lane-pace.ts'
-import type { LaneState } from './lane-state.ts'
+import { copyLane, type LaneState } from './lane-state.ts'
 import type { LaneLimits } from './limits.ts'
 import type { ResolvedReaction } from './reaction.ts'
 import type { Reply } from './reply.ts'
@@ -87,7 +87,9 @@ export function arrive(
   if (arrival.kind === 'accepted' && isPlain(state))
     return { state: counted(state, arrival.accepted, now), events: NOTHING }
   // tokens earned so far were earned at the rate so far
-  const settled = { ...state, tokens: tokensOf(state, limits, now), at: now }
+  const settled = copyLane(state)
+  settled.tokens = tokensOf(state, limits, now)
+  settled.at = now
   switch (arrival.kind) {
     case 'accepted':
       return accepted(settled, limits, now, arrival)

@@ -3,7 +3,7 @@
 // Not here: when it stands still (lane-hold.ts).
 
 import { tokensAt } from './bucket.ts'
-import { type LaneState, MANY } from './lane-state.ts'
+import { copyLane, type LaneState, MANY } from './lane-state.ts'
 import type { LaneLimits } from './limits.ts'
 
 const MINUTE_MS = 60_000
@@ -99,15 +99,16 @@ export function acceptedLately(state: LaneState, now: number): number {
 /** Counts accepted recipients. */
 export function counted(state: LaneState, accepted: number, now: number): LaneState {
   const age = now - state.stretchAt
-  if (age < STRETCH_MS)
-    return { ...state, flowCount: state.flowCount + accepted, stretchCount: state.stretchCount + accepted }
-  return {
-    ...state,
-    flowCount: state.flowCount + accepted,
-    stretchAt: now,
-    stretchCount: accepted,
-    stretchBefore: age < STRETCH_MS * 2 ? state.stretchCount : 0,
+  const next = copyLane(state)
+  next.flowCount += accepted
+  if (age < STRETCH_MS) {
+    next.stretchCount += accepted
+    return next
   }
+  next.stretchAt = now
+  next.stretchCount = accepted
+  next.stretchBefore = age < STRETCH_MS * 2 ? state.stretchCount : 0
+  return next
 }
 
 /** The flow begins anew: the lane came out of a hold. */

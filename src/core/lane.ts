@@ -29,7 +29,7 @@
 
 import { readyAt, wholeTokens } from './bucket.ts'
 import { beginFlow, beginRamp, configuredRate, paceOf, slotsOf, tokensOf } from './lane-pace.ts'
-import type { LaneState } from './lane-state.ts'
+import { copyLane, type LaneState } from './lane-state.ts'
 import type { LaneLimits, RateLimit } from './limits.ts'
 import type { Priority } from './message.ts'
 import { nextWarmupDay, WARMUP_RESERVE, warmupAt, warmupRoom } from './warmup.ts'
@@ -140,7 +140,9 @@ export function opening(
 
 /** Spends what an attempt takes: tokens, windows, the day's stage. */
 export function depart(state: LaneState, limits: LaneLimits, now: number, recipients: number): LaneState {
-  const next = { ...state, tokens: tokensOf(state, limits, now) - recipients, at: now }
+  const next = copyLane(state)
+  next.tokens = tokensOf(state, limits, now) - recipients
+  next.at = now
   if (configuredRate(limits) === Infinity && state.rate === undefined && state.phase === 'open')
     next.tokens = limits.burst
   if (limits.caps.length > 0) next.windows = state.windows.map((window) => spend(window, recipients, now))

@@ -1,7 +1,7 @@
 // The store that ends with the process: the same contract on plain maps and heaps.
 // Here is what is stored and what changes it; what waits, in which order, is waiting.ts.
 
-import type { AttemptRecord, Delivery } from '../core/delivery.ts'
+import { type AttemptRecord, copyDelivery, type Delivery } from '../core/delivery.ts'
 import { SteadymailError } from '../core/error.ts'
 import { Heap } from '../core/heap.ts'
 import type { Message } from '../core/message.ts'
@@ -45,6 +45,7 @@ interface Key {
 }
 
 const PAGE = 1000
+const NONE: readonly never[] = []
 
 /** A store that lasts as long as the process: what waits in it at exit is lost. */
 export function memoryStore(): Store {
@@ -133,7 +134,8 @@ class MemoryStore implements Store {
     }
     const ids: number[] = []
     for (const fresh of deliveries) {
-      const delivery: Delivery = { ...fresh, id: ++this.#lastId }
+      const delivery = copyDelivery(fresh as Delivery)
+      delivery.id = ++this.#lastId
       const held: Held = {
         delivery,
         mail,
@@ -360,10 +362,13 @@ class MemoryStore implements Store {
   #claim(request: ClaimRequest, now: number): Claimed {
     const queue = this.#waiting.find(request)
     if (!queue) return {}
-    const first = this.#waiting.first(queue, now, request.avoid ?? [])
+    const first = this.#waiting.first(queue, now, request.avoid ?? NONE)
     const claim = first && this.#take(besides(first, now, Math.max(1, request.limit)))
     const nextDueAt = this.#waiting.nextDueAt(queue)
-    return { ...(claim && { claim }), ...(nextDueAt !== undefined && { nextDueAt }) }
+    if (claim === undefined || first?.mail.bytes === undefined)
+      return { ...(claim && { claim }), ...(nextDueAt !== undefined && { nextDueAt }) }
+    const { bytes } = first.mail
+    return nextDueAt === undefined ? { claim, bytes } : { claim, bytes, nextDueAt }
   }
 
   #take(taken: readonly Held[]): Claim {
@@ -371,7 +376,9 @@ class MemoryStore implements Store {
     for (const held of taken) {
       held.fence = fence
       this.#waiting.leave(held)
-      held.delivery = { ...held.delivery, state: 'claimed' }
+      const delivery = copyDelivery(held.delivery)
+      delivery.state = 'claimed'
+      held.delivery = delivery
     }
     this.#counts.waiting -= taken.length
     this.#counts.claimed += taken.length

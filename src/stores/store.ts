@@ -96,6 +96,8 @@ export interface Claimed {
   readonly claim?: Claim
   /** `dueAt` of the queue's next waiting delivery after this claim. */
   readonly nextDueAt?: number
+  /** The claimed message's frozen bytes, where the store has them at hand; else `bytes()` is asked. */
+  readonly bytes?: Uint8Array
 }
 
 /** What became of a turn. */

@@ -121,7 +121,11 @@ const working = fc
         keepOutcomes,
       })
       world.claims.push(...result.claims.flatMap(({ claim }) => (claim ? [claim] : [])))
-      return { ...result, durable: await result.durable }
+      // a store may hand the bytes along: then they are those that it gives when asked
+      for (const { claim, bytes } of result.claims)
+        if (bytes) expect(await world.store.bytes(claim?.message.id ?? '')).toEqual(bytes)
+      const claims = result.claims.map(({ bytes: _, ...claimed }) => claimed)
+      return { ...result, claims, durable: await result.durable }
     },
   ])
 const amending = fc.tuple(n, n, fc.boolean()).map(([pick, how, keepOutcomes]): [string, Step] => [

@@ -107,7 +107,10 @@ export function parseReply(text: string, phase?: Phase): Reply {
   const found = codeIn(head)
   const said = found === undefined ? head : head.slice(found.at)
   const enhanced = enhancedIn(said)
-  const host = quotedHost(head)
+  // what begins with a 250 is the server itself, not somebody who quotes one
+  const host = found?.at === 0 && found.code < 400 ? undefined : quotedHost(head)
+  if (found !== undefined && enhanced !== undefined && host === undefined && phase !== undefined)
+    return { code: found.code, enhanced, text: head, phase } // the usual reply, without spreads
   return {
     ...(found === undefined ? {} : { code: found.code }),
     ...(enhanced === undefined ? {} : { enhanced }),

@@ -17,7 +17,14 @@ export interface Envelope {
 }
 
 const PLAIN_ADDRESS = /^[\w+-]+(?:\.[\w+-]+)*@[a-z0-9-]+(?:\.[a-z0-9-]+)+$/i
+const LOWER_ADDRESS =
+  /^[\w+-]+(?:\.[\w+-]+)*@[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)+$/
 const NAMED_ADDRESS = /^[\w .'-]{0,100}<([^<>]+)>$/
+
+/** Whether an address is already what goes on the wire: nothing in it to check, quote or fold. */
+function isPlain(address: string | undefined): boolean {
+  return address !== undefined && address.length <= 320 && LOWER_ADDRESS.test(address)
+}
 
 function plainAddress(value: unknown): string | undefined {
   if (typeof value !== 'string' || value.length > 320) return undefined
@@ -106,6 +113,7 @@ export function checkEnvelope(envelope: Envelope): Envelope {
   if (envelope.to.length === 0) {
     throw badMessage('mail.to', 'mail.to: expected at least one recipient, got none')
   }
+  if (envelope.to.length === 1 && isPlain(envelope.to[0]) && isPlain(envelope.from)) return envelope
   const to = new Map<string, string>()
   envelope.to.forEach((address, i) => {
     checkAddress(address, `envelope.to[${i}]`)

@@ -66,6 +66,22 @@ export async function freeze(target: Target, mail: unknown, limits: FreezeLimits
 }
 
 /**
+ * The same for a raw mail that needs nothing built or looked up: with a plain envelope, a Message-ID and a Date.
+ * `undefined` for any other.
+ * @throws SteadymailError `BAD_MESSAGE` as `freeze` does
+ */
+export function freezeAtOnce(target: Target, mail: unknown, limits: FreezeLimits): Frozen | undefined {
+  const fields = checkMail(mail)
+  const workshop = workshopFor(target)
+  const envelope = isBytes(fields.raw) ? plainEnvelope(fields) : undefined
+  if (envelope === undefined) return undefined
+  const raw = plainRaw(workshop, fields)
+  const headers = raw && headersOf(raw)
+  if (headers === undefined || !MESSAGE_ID.test(headers) || !DATE.test(headers)) return undefined
+  return described(raw as Buffer, headers, checkEnvelope(envelope), fields, limits)
+}
+
+/**
  * Only the envelope a mail would have. Reads no attachment, but runs the transporter's compile plugins.
  * @throws SteadymailError `BAD_MESSAGE` as `freeze` does for recipients
  */
@@ -101,11 +117,15 @@ export function thaw(
 /** The bytes of a raw mail that nodemailer would pass on unchanged. */
 function plainRaw(workshop: Workshop, mail: Mail): Buffer | undefined {
   const { raw } = mail
-  if (typeof raw !== 'string' && !(raw instanceof Uint8Array)) return undefined
+  if (!isBytes(raw)) return undefined
   if (raw.length === 0 || mail.dkim || mail.newline || mail.maxRecipients !== undefined) return undefined
   if (isRecord(mail.envelope) ? !workshop.keepsRaw() : !workshop.isPlain()) return undefined
   // a copy, because the caller's buffer may change while the message waits
   return typeof raw === 'string' ? Buffer.from(raw) : Buffer.from(raw)
+}
+
+function isBytes(raw: unknown): raw is string | Uint8Array {
+  return typeof raw === 'string' || raw instanceof Uint8Array
 }
 
 /** Header blocks above this are searched no further; servers refuse far smaller ones. */
@@ -127,7 +147,7 @@ async function frozen(
   body: Buffer,
   envelope: Envelope,
   mail: Mail,
-  { maxMessageBytes }: FreezeLimits,
+  limits: FreezeLimits,
   workshop: Workshop,
 ): Promise<Frozen> {
   let bytes = body
@@ -137,6 +157,16 @@ async function frozen(
     headers = `${added}${headers}`
     if (!SIGNATURE.test(headers)) bytes = Buffer.concat([Buffer.from(added), body])
   }
+  return described(bytes, headers, envelope, mail, limits)
+}
+
+function described(
+  bytes: Buffer,
+  headers: string,
+  envelope: Envelope,
+  mail: Mail,
+  { maxMessageBytes }: FreezeLimits,
+): Frozen {
   if (bytes.length > maxMessageBytes) throw tooLarge(maxMessageBytes, `${bytes.length}`)
   const messageId = MESSAGE_ID.exec(headers)?.[1] ?? ''
   return {
@@ -173,7 +203,10 @@ function fromDomainOf(headers: string): string {
   return address === undefined ? '' : domainOf(address.trim())
 }
 
+const NOTHING: WireOptions = Object.freeze({})
+
 function wireOf(mail: Mail, { extras }: Envelope): WireOptions {
+  if (!extras && !mail.dsn && !mail.requireTLSExtensionEnabled && !mail.ses) return NOTHING
   return {
     ...(isRecord(mail.dsn) && { dsn: { ...mail.dsn } }),
     ...(mail.requireTLSExtensionEnabled === true && { requireTLSExtensionEnabled: true }),

@@ -2,6 +2,7 @@
 // answers for it. Looked up before a message is stored and remembered; never on the way of delivery.
 // Not here: the look-up itself (mx/resolver.ts), or what policies say (core/policy-book.ts).
 
+import { domainOf } from './address.ts'
 import type { Clock } from './clock.ts'
 import type { Delivery } from './core/delivery.ts'
 import type { EffectivePolicy, PolicyBook } from './core/policy-book.ts'
@@ -26,10 +27,13 @@ export class Grouping {
     this.#clock = clock
   }
 
-  /** Gets the MX hosts of domains into memory, as far as that matters to their lanes. */
-  async learn(domains: readonly string[]): Promise<void> {
+  /** Gets the MX hosts of addresses into memory, as far as that matters to their lanes; nothing to wait for without a look-up. */
+  learn(addresses: readonly string[]): Promise<void> | undefined {
     const mx = this.#mx
-    if (mx === undefined) return
+    return mx && this.#resolve(mx, addresses.map(domainOf))
+  }
+
+  async #resolve(mx: MxLookup, domains: readonly string[]): Promise<void> {
     const unknown = domains.filter(
       (d) => this.book.forDomain(d).provider === undefined && mx.peek(d) === undefined,
     )

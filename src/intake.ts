@@ -6,7 +6,7 @@ import { addressKey, domainOf } from './address.ts'
 import { SteadymailError } from './core/error.ts'
 import type { Message } from './core/message.ts'
 import type { Events } from './events.ts'
-import { envelopeOf, type Frozen, freeze } from './freeze.ts'
+import { envelopeOf, type Frozen, freeze, freezeAtOnce } from './freeze.ts'
 import type { Grouping } from './grouping.ts'
 import type { ResolvedOptions, ResolvedSend } from './options.ts'
 import type { Outbox } from './outbox.ts'
@@ -73,7 +73,27 @@ export class Intake {
   }
 
   /** Freezes and stores a mail; bounded, so that a burst of large mail does not fill the memory. */
-  async take(mail: unknown, send: ResolvedSend): Promise<Taken> {
+  take(mail: unknown, send: ResolvedSend): Promise<Taken> {
+    // bytes need no building that could take its time: nobody has to be able to stop it
+    if (send.signal === undefined && isBytes(mail)) return this.#queue.add(() => this.#quick(mail, send))
+    return this.#stoppable(mail, send)
+  }
+
+  async #quick(mail: unknown, send: ResolvedSend): Promise<Taken> {
+    if (this.#isBreathless()) await this.#turned
+    this.#assertOpen()
+    const { maxMessageBytes } = this.#options
+    const frozen =
+      freezeAtOnce(this.#target, mail, { maxMessageBytes }) ??
+      (await freeze(this.#target, mail, { maxMessageBytes }))
+    this.#fit(frozen.bytes.byteLength)
+    const learning = this.#grouping.learn(frozen.to)
+    if (learning) await learning
+    this.#assertOpen()
+    return this.#store(frozen, send)
+  }
+
+  async #stoppable(mail: unknown, send: ResolvedSend): Promise<Taken> {
     const { signal } = send
     let storing = false
     let stop: (error: unknown) => void = () => undefined
@@ -85,7 +105,7 @@ export class Intake {
     })
     const forget = this.#stopOn(signal, stop)
     const taking = this.#queue.add(async () => {
-      await this.#breathe()
+      if (this.#isBreathless()) await this.#turned
       throwIfAborted(signal)
       this.#assertOpen()
       // an attachment may never end: then its slot is given back
@@ -94,7 +114,7 @@ export class Intake {
         stopped,
       ])
       this.#fit(frozen.bytes.byteLength)
-      await this.#grouping.learn(frozen.to.map(domainOf))
+      await this.#grouping.learn(frozen.to)
       throwIfAborted(signal)
       this.#assertOpen()
       storing = true
@@ -135,8 +155,8 @@ export class Intake {
     for (const signal of this.#building.keys()) this.#stopAll(signal, error)
   }
 
-  /** A loop of `await sendWithRetry` must not keep timers, sockets and delivery waiting until it ends. */
-  async #breathe(): Promise<void> {
+  /** A loop of `await sendWithRetry` must not keep timers, sockets and delivery waiting until it ends: whether to wait for `#turned`. */
+  #isBreathless(): boolean {
     this.#turned ??= new Promise((resolve) => {
       this.#options.clock.turn(() => {
         this.#sinceTurn = 0
@@ -144,7 +164,7 @@ export class Intake {
         resolve()
       })
     })
-    if (++this.#sinceTurn > A_TURN) await this.#turned
+    return ++this.#sinceTurn > A_TURN
   }
 
   /** The larger the mail of late, the less of it is taken in at once; mail being built counts, not only what is built. */
@@ -186,7 +206,7 @@ export class Intake {
   #message(frozen: Frozen, send: ResolvedSend, now: number): Message {
     const first = frozen.to[0] ?? ''
     const ttlMs = send.ttlMs ?? this.#ttlOf(frozen.to) ?? this.#options.ttlMs
-    return {
+    const message: { -readonly [K in keyof Message]: Message[K] } = {
       id: newId(now),
       messageId: frozen.messageId,
       from: frozen.from,
@@ -197,10 +217,11 @@ export class Intake {
       expiresAt: Math.max(now, send.notBeforeAt ?? now) + ttlMs,
       recipients: frozen.to.length,
       wire: frozen.wire,
-      ...(send.key === undefined ? {} : { key: send.key }),
-      ...(send.onUncertain === undefined ? {} : { onUncertain: send.onUncertain }),
-      ...(send.meta === undefined ? {} : { meta: JSON.stringify(send.meta) }),
     }
+    if (send.key !== undefined) message.key = send.key
+    if (send.onUncertain !== undefined) message.onUncertain = send.onUncertain
+    if (send.meta !== undefined) message.meta = JSON.stringify(send.meta)
+    return message
   }
 
   #ttlOf(addresses: readonly string[]): number | undefined {
@@ -276,6 +297,12 @@ export class Intake {
     if (!same) throw keyConflict(key)
     return stored.message
   }
+}
+
+/** Whether a mail is bytes already. */
+function isBytes(mail: unknown): boolean {
+  const raw = typeof mail === 'object' && mail !== null ? (mail as { readonly raw?: unknown }).raw : undefined
+  return typeof raw === 'string' || raw instanceof Uint8Array
 }
 
 function keyConflict(key: string | undefined): SteadymailError {

@@ -17,7 +17,14 @@ import { type Duration, duration } from './core/units.ts'
 import type { ReplyContext, Verdict } from './core/verdict.ts'
 import { type DropInTransport, dropIn } from './dropin.ts'
 import { EGRESS } from './egress.ts'
-import { EVENT_NAMES, type EventName, Events, type Listener, type MessageStatus } from './events.ts'
+import {
+  EVENT_NAMES,
+  type EventName,
+  Events,
+  type Listener,
+  type MessageStatus,
+  type Outcome,
+} from './events.ts'
 import { type Explanation, explainLane, explainMessage, type LaneStatus, laneStatus } from './explain.ts'
 import { Grouping, type MxLookup } from './grouping.ts'
 import { Intake, throwIfAborted } from './intake.ts'
@@ -179,6 +186,8 @@ class SteadyMailer<M> implements Mailer<M> {
   #opened: Promise<void> | undefined
   #started: Promise<void> | undefined
   #closed: Promise<void> | undefined
+  /** Opened and delivering: nothing to wait for before a mail is taken. */
+  #running = false
 
   constructor(target: Target, options: ResolvedOptions, reporter: Reporter) {
     this.#target = target
@@ -234,13 +243,14 @@ class SteadyMailer<M> implements Mailer<M> {
     if (!this.#options.deliver) return
     this.#started ??= this.#begin()
     await this.#started
+    this.#running = true
   }
 
-  async sendWithRetry(mail: M, options: SendOptions = {}): Promise<Ticket> {
+  async sendWithRetry(mail: M, options?: SendOptions): Promise<Ticket> {
     this.#assertOpen()
-    const send = parseSendOptions(options)
+    const send = options === undefined ? PLAIN_SEND : parseSendOptions(options)
     throwIfAborted(send.signal)
-    await this.start()
+    if (!this.#running) await this.start()
     if (send.key !== undefined) {
       const known = await this.#intake.known(send.key, mail)
       if (known !== undefined) return this.#newTicket(known, true)
@@ -638,24 +648,29 @@ class SteadyMailer<M> implements Mailer<M> {
 
   #newTicket(message: Pick<Message, 'id' | 'key' | 'messageId'>, duplicate: boolean): Ticket {
     const { id, key, messageId } = message
-    return {
+    const ticket: { -readonly [K in keyof Ticket]: Ticket[K] } = {
       id,
       messageId,
       duplicate,
-      ...(key === undefined ? {} : { key }),
       status: () => this.status(id),
-      settled: async (options = {}) => {
-        await this.#ready()
-        const release = this.#outbox.keepAlive()
-        try {
-          return await this.#outcomes.settled(id, this.#outbox.owner.fence === 0, options.signal)
-        } finally {
-          release()
-        }
-      },
+      settled: (options = {}) => this.#settled(id, options.signal),
+    }
+    if (key !== undefined) ticket.key = key
+    return ticket
+  }
+
+  async #settled(id: string, signal: AbortSignal | undefined): Promise<Outcome> {
+    await this.#ready()
+    const release = this.#outbox.keepAlive()
+    try {
+      return await this.#outcomes.settled(id, this.#outbox.owner.fence === 0, signal)
+    } finally {
+      release()
     }
   }
 }
+
+const PLAIN_SEND = parseSendOptions({})
 
 const IDLE_POLL_MS = 500
 /** After an abort, how long to wait for the transport to let go. */

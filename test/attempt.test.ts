@@ -120,6 +120,49 @@ describe.concurrent.each(TRANSPORTERS)('$name', ({ major, nodemailer, pool }) =>
     expect(server.messages.map(({ bytes, to }) => ({ bytes, to }))).toEqual([{ bytes: BODY, to: RECIPIENTS }])
   })
 
+  const AWKWARD = [
+    '.\r\n',
+    '.',
+    '..a\r\n.b\r\n',
+    'a\r\n.\r\nMAIL FROM:<evil@here.test>\r\n',
+    'a\n.\nMAIL FROM:<evil@here.test>',
+    'a\r.\rb\r',
+    'a\n',
+    'no line end',
+    '\r\n',
+    '\n',
+    '\r',
+    `${'x'.repeat(16_383)}.`,
+    `${'x'.repeat(16_382)}\r\n.`,
+    `${'x'.repeat(16_383)}\r\n.\r\n`,
+    'grün\r\n.ü\r\n',
+  ]
+  test('a body of any shape arrives as one message, with every line end as CRLF', async () => {
+    const server = await serve({})
+    const target = connect(nodemailer, server, { pool })
+    for (const [i, text] of AWKWARD.entries()) {
+      const bytes = Buffer.from(`Subject: ${i}\r\n\r\n${text}`)
+      if (major < 10 && bytes.length > 16_384) continue // nodemailer's own: it leaves a bare CR alone
+      expect(short(await send(target, { bytes })), text.slice(-40)).toEqual(all('250 dot'))
+      const lines = bytes.toString().split(/\r\n|\r|\n/)
+      if (lines.at(-1) === '') lines.pop()
+      expect(server.messages.at(-1)?.bytes.toString(), text.slice(-40)).toEqual(`${lines.join('\r\n')}\r\n`)
+    }
+    const sent = server.messages.length
+    expect(server.log.filter(({ kind, phase }) => kind === 'command' && phase === 'mail')).toHaveLength(sent)
+  })
+
+  test('a gate that opens late, or after the connection is gone, sends what it may', async () => {
+    const server = await serve({})
+    const target = connect(nodemailer, server, { pool })
+    const result = await send(target, { gate: () => new Promise((resolve) => setImmediate(resolve)) })
+    expect(short(result)).toEqual(all('250 dot'))
+    expect(server.messages.map(({ bytes }) => bytes)).toEqual([BODY])
+    const late = await send(target, { gate: () => server.down().then(() => {}) })
+    expect(late.outcomes.map(({ accepted }) => accepted)).toEqual(all(false))
+    expect(server.messages).toHaveLength(1)
+  })
+
   const REPLIES: [SmtpPhase, Phase, number[]][] = [
     ['greeting', 'greeting', [421, 450, 554]],
     ['ehlo', 'ehlo', [421, 450, 550]],

@@ -225,21 +225,16 @@ export function stuffer(): Stuffer {
   let last = LF
   return {
     push(piece) {
-      let previous = last
-      let i = 0
-      for (; i < piece.length; i++) {
-        const byte = piece[i] as number // in range
-        if (previous === CR ? byte !== LF : byte === LF || (byte === DOT && previous === LF)) break
-        previous = byte
-      }
-      if (i === piece.length) {
-        last = previous
+      const safe = safeUpTo(piece, last)
+      if (safe === piece.length) {
+        if (safe > 0) last = piece[safe - 1] as number // not empty
         return piece
       }
-      const out = Buffer.allocUnsafe(i + (piece.length - i) * 3)
-      out.set(piece.subarray(0, i))
-      let at = i
-      for (; i < piece.length; i++) {
+      let previous = safe === 0 ? last : (piece[safe - 1] as number) // in range
+      const out = Buffer.allocUnsafe(safe + (piece.length - safe) * 3)
+      out.set(piece.subarray(0, safe))
+      let at = safe
+      for (let i = safe; i < piece.length; i++) {
         const byte = piece[i] as number // in range
         if (previous === CR && byte !== LF) {
           out[at++] = LF
@@ -254,4 +249,24 @@ export function stuffer(): Stuffer {
     },
     end: () => (last === LF ? '.\r\n' : last === CR ? '\n.\r\n' : '\r\n.\r\n'),
   }
+}
+
+/** How many octets of a piece can go as they are. Nearly all octets of mail are no control characters: one look each. */
+function safeUpTo(piece: Uint8Array, last: number): number {
+  const { length } = piece
+  if (length === 0) return 0
+  const [first] = piece
+  if (last === CR ? first !== LF : first === LF || (last === LF && first === DOT)) return 0
+  for (let i = 0; i < length; i++) {
+    const byte = piece[i] as number // in range
+    if (byte > CR) continue
+    if (byte === CR) {
+      // what follows is seen with the next piece
+      if (i + 1 < length && piece[i + 1] !== LF) return i + 1
+    } else if (byte === LF) {
+      if (i > 0 && piece[i - 1] !== CR) return i
+      if (i + 1 < length && piece[i + 1] === DOT) return i + 1
+    }
+  }
+  return length
 }

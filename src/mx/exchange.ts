@@ -15,6 +15,7 @@ import {
   mailCommand,
   type Offers,
   rcptCommand,
+  type Speaker,
   stuffer,
   toReply,
   type WireReply,
@@ -59,7 +60,7 @@ export interface ExchangeResult {
 
 export interface ExchangeOptions {
   readonly line: Line
-  readonly host: string
+  readonly speaker: Speaker
   readonly offers: Offers
   readonly patience: { readonly command: number; readonly dot: number }
   readonly needsReset: boolean
@@ -336,11 +337,11 @@ export class Exchange {
   }
 
   #reply(said: WireReply, phase: Phase): Reply {
-    return toReply(said, phase, this.#o.host)
+    return toReply(said, phase, this.#o.speaker)
   }
 
   #failure(phase: Phase, errno: string, text: string): Reply {
-    return { text, phase, host: this.#o.host, errno }
+    return { text, phase, ...this.#o.speaker, errno }
   }
 }
 

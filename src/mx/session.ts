@@ -17,8 +17,8 @@ import type { Clock } from '../clock.ts'
 import type { Phase, Reply } from '../core/reply.ts'
 import { Exchange, type ExchangeResult, type Transaction } from './exchange.ts'
 import { Line, type Lost } from './line.ts'
-import { secure, type TlsSettings, type TlsState, trusted } from './tls.ts'
-import { NO_OFFERS, type Offers, readOffers, toReply, type WireReply } from './wire.ts'
+import { NO_TLS, secure, type TlsSettings, type TlsState, trusted } from './tls.ts'
+import { NO_OFFERS, type Offers, readOffers, type Speaker, toReply, type WireReply } from './wire.ts'
 
 /** How long to wait for an answer, in ms. */
 export interface Patience {
@@ -57,8 +57,9 @@ export class Session {
   errors = 0
   /** Moment of the last release, by the monotonic clock. */
   idleSince = 0
-  tls: TlsState = { level: 'none', text: 'no TLS' }
+  tls: TlsState = NO_TLS
 
+  #speaker: Speaker
   #line: Line
   #offers: Offers = NO_OFFERS
   #isOpen = true
@@ -71,6 +72,7 @@ export class Session {
     this.#o = options
     this.host = options.host
     this.address = options.address
+    this.#speaker = { host: this.host, address: this.address, tls: false }
     const { remotePort, localAddress } = options.socket
     this.opening.push(`* connected to ${this.host} [${this.address}]:${remotePort} from ${localAddress}`)
     this.#line = new Line(options.socket, options.clock, {
@@ -100,7 +102,7 @@ export class Session {
     const { need, attempt } = this.#o.tls
     const greeting = await this.#answer(this.#o.patience.greeting)
     if (!isReply(greeting)) return this.#failed('greeting', greeting)
-    if (greeting.code !== 220) return toReply(greeting, 'greeting', this.host)
+    if (greeting.code !== 220) return toReply(greeting, 'greeting', this.#speaker)
     const refused = await this.#hello()
     if (refused) return refused
     if (need === 'none' && !attempt) return undefined
@@ -121,11 +123,11 @@ export class Session {
       this.#offers = readOffers(ehlo.text)
       return undefined
     }
-    if (ehlo.code < 500 || this.tls.level !== 'none') return toReply(ehlo, 'ehlo', this.host)
+    if (ehlo.code < 500 || this.tls.level !== 'none') return toReply(ehlo, 'ehlo', this.#speaker)
     // RFC 5321 §3.2: a server that does not know EHLO
     const helo = await this.#say(`HELO ${this.#o.name}`)
     if (!isReply(helo)) return this.#failed('ehlo', helo)
-    return isPositive(helo) ? undefined : toReply(helo, 'ehlo', this.host)
+    return isPositive(helo) ? undefined : toReply(helo, 'ehlo', this.#speaker)
   }
 
   async #startTls(): Promise<Reply | undefined> {
@@ -134,7 +136,7 @@ export class Session {
     if (!isReply(answer)) return this.#failed('ehlo', answer)
     if (answer.code !== 220) {
       // opportunistic: the server changed its mind, the mail still goes
-      return need === 'none' && answer.code !== 421 ? undefined : toReply(answer, 'ehlo', this.host)
+      return need === 'none' && answer.code !== 421 ? undefined : toReply(answer, 'ehlo', this.#speaker)
     }
     // RFC 3207 §6, CVE-2011-0411: what came behind the answer was not protected, and would be read as if it were
     if (this.#line.pending || !this.#isOpen) {
@@ -164,12 +166,13 @@ export class Session {
     this.#line.resume(upgraded.socket)
     this.#offers = NO_OFFERS
     this.tls = upgraded.state
+    this.#speaker = { ...this.#speaker, tls: this.tls.facts }
     this.opening.push(`* ${this.tls.text}`)
     return undefined
   }
 
   #failed(phase: Phase, { errno, text }: Lost): Reply {
-    return { text, phase, host: this.host, errno }
+    return { text, phase, ...this.#speaker, errno }
   }
 
   #say(command: string): Promise<WireReply | Lost> {
@@ -192,7 +195,7 @@ export class Session {
   unable({ size, utf8, requireTls }: Transaction): Reply | undefined {
     const { keywords, maxSize } = this.#offers
     const local = (enhanced: string, text: string): Reply => {
-      return { enhanced, text: `${enhanced} ${text}`, phase: 'mail', host: this.host }
+      return { enhanced, text: `${enhanced} ${text}`, phase: 'mail', ...this.#speaker }
     }
     if (maxSize > 0 && size !== undefined && size > maxSize) {
       return local('5.3.4', `message too large: it has ${size} octets, the server takes ${maxSize}`)
@@ -212,7 +215,7 @@ export class Session {
     return new Promise((resolve) => {
       const exchange = new Exchange(transaction, {
         line: this.#line,
-        host: this.host,
+        speaker: this.#speaker,
         offers: this.#offers,
         patience: this.#o.patience,
         needsReset: this.#needsReset,

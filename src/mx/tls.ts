@@ -4,7 +4,7 @@
 import type { Socket } from 'node:net'
 import { isIP } from 'node:net'
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls'
-
+import type { ReplyTls } from '../core/reply.ts'
 import type { Lost } from './line.ts'
 
 /** `verified`: the certificate is valid for the MX host, or matches its TLSA records. */
@@ -12,6 +12,8 @@ export type TlsLevel = 'none' | 'encrypted' | 'verified'
 
 export interface TlsState {
   readonly level: TlsLevel
+  /** For replies. */
+  readonly facts: ReplyTls | false
   /** For transcripts: protocol, cipher, and why a certificate was not verified. */
   readonly text: string
 }
@@ -32,6 +34,8 @@ export interface TlsSettings {
   /** mx-connect's check against TLSA records (RFC 7672); gives an error, or undefined for a match. */
   readonly dane?: ((host: string, certificate: DaneCertificate) => Error | undefined) | undefined
 }
+
+export const NO_TLS: TlsState = { level: 'none', facts: false, text: 'no TLS' }
 
 const RANK: Readonly<Record<TlsLevel, number>> = { none: 0, encrypted: 1, verified: 2 }
 
@@ -74,7 +78,12 @@ export function secure(
 }
 
 function stateOf(socket: TLSSocket, host: string, dane: TlsSettings['dane']): TlsState {
-  const how = `${socket.getProtocol() ?? 'TLS'} ${socket.getCipher().standardName}`
+  const version = socket.getProtocol() ?? 'TLS'
+  const cipher = socket.getCipher().standardName
+  const state = (level: 'encrypted' | 'verified', more: string): TlsState => {
+    const text = `${version} ${cipher}, ${more}`
+    return { level, facts: { version, cipher, verified: level === 'verified' }, text }
+  }
   // Node asks checkServerIdentity only where the chain is valid, which with DANE it need not be
   if (dane) {
     const certificate = socket.getPeerX509Certificate()
@@ -84,11 +93,11 @@ function stateOf(socket: TLSSocket, host: string, dane: TlsSettings['dane']): Tl
           publicKey: certificate.publicKey.export({ type: 'spki', format: 'pem' }).toString(),
         })
       : new Error('no certificate')
-    if (mismatch) return { level: 'encrypted', text: `${how}, ${mismatch.message}` }
-    return { level: 'verified', text: `${how}, certificate matches its TLSA record` }
+    if (mismatch) return state('encrypted', mismatch.message)
+    return state('verified', 'certificate matches its TLSA record')
   }
-  if (socket.authorized) return { level: 'verified', text: `${how}, certificate verified` }
+  if (socket.authorized) return state('verified', 'certificate verified')
   const reason: unknown = socket.authorizationError
   const why = reason instanceof Error ? reason.message : String(reason ?? 'unknown')
-  return { level: 'encrypted', text: `${how}, certificate not verified: ${why}` }
+  return state('encrypted', `certificate not verified: ${why}`)
 }

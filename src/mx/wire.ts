@@ -1,12 +1,20 @@
 // SMTP as octets: replies cut out of what arrives, commands written with what the server offers, the body
 // made safe for DATA (RFC 5321 §4.5.2). Pure: no sockets here (session.ts).
 
-import type { Phase, Reply } from '../core/reply.ts'
+import type { Phase, Reply, ReplyTls } from '../core/reply.ts'
 
 /** A reply with all its lines, codes included, joined by `\n`. */
 export interface WireReply {
   readonly code: number
   readonly text: string
+}
+
+/** Who a reply came from, and over what. */
+export interface Speaker {
+  /** The MX host's name, or an address. */
+  readonly host: string
+  readonly address: string
+  readonly tls: ReplyTls | false
 }
 
 /** What the server offers (EHLO keywords, upper case) and the largest message it takes, 0 for no limit. */
@@ -97,9 +105,11 @@ function readable(octets: string): string {
 const ENHANCED = /^[245]\d\d[ -]([245]\.\d{1,3}\.\d{1,3})(?=[ \n]|$)/
 
 /** The shared vocabulary's form of what was said. */
-export function toReply(said: WireReply, phase: Phase, host: string): Reply {
-  const enhanced = ENHANCED.exec(said.text)?.[1]
-  return { code: said.code, ...(enhanced && { enhanced }), text: said.text, phase, host }
+export function toReply({ code, text }: WireReply, phase: Phase, { host, address, tls }: Speaker): Reply {
+  const enhanced = ENHANCED.exec(text)?.[1]
+  return enhanced === undefined
+    ? { code, text, phase, host, address, tls }
+    : { code, enhanced, text, phase, host, address, tls }
 }
 
 /** Reads an EHLO answer (RFC 5321 §4.1.1.1). */

@@ -150,6 +150,8 @@ describe('a whole set that refuses', () => {
       text: '421 4.7.0 Too many connections from your address',
       phase: 'greeting',
       host: 'mx1.test',
+      address: '127.0.1.1',
+      tls: false,
     })
     expect(answer.transcript?.join('\n')).toMatch(/ECONNREFUSED|refused/i)
     expect(answer.transcript?.join('\n')).toContain('S: 421 4.7.0 Too many connections')

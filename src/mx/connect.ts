@@ -13,6 +13,7 @@ import type { Hosts } from './hosts.ts'
 import { isReserved } from './reserved.ts'
 import type { MxRoute, RouteResolver } from './resolver.ts'
 import { type Patience, Session } from './session.ts'
+import type { Stop } from './stop.ts'
 import type { StsMode, StsPolicies } from './sts.ts'
 import { stricter, type TlsLevel } from './tls.ts'
 
@@ -42,7 +43,7 @@ export interface OpenWish {
   readonly sts: StsMode
   /** Addresses not to be asked again for this message; those that refuse are added. */
   readonly tried: Set<string>
-  readonly signal: AbortSignal | undefined
+  readonly stop: Stop | undefined
   readonly onClosed: () => void
 }
 
@@ -80,9 +81,9 @@ export class Connector {
         if (!connection) break
         const session = await this.#introduce(search, connection)
         if (session) return { session, lines: [...search.lines, ...session.opening] }
-        if (wish.signal?.aborted) break
+        if (wish.stop?.aborted) break
       }
-      if (skipped.length === 0 || wish.signal?.aborted) break
+      if (skipped.length === 0 || wish.stop?.aborted) break
     }
     return { session: undefined, reply: search.outcome(), lines: search.lines }
   }
@@ -117,7 +118,7 @@ export class Connector {
   async #introduce(search: Search, connection: mxConnect.Connection): Promise<Session | undefined> {
     const { wish } = search
     const { host: address, hostname, socket, daneVerifier } = connection
-    if (wish.signal?.aborted) {
+    if (wish.stop?.aborted) {
       socket.destroy()
       return undefined
     }
@@ -142,10 +143,9 @@ export class Connector {
       },
     })
     let opened = false
-    const abort = () => session.abort('aborted')
-    wish.signal?.addEventListener('abort', abort, { once: true })
+    if (wish.stop) wish.stop.act = () => session.abort('aborted')
     const refusal = await session.open()
-    wish.signal?.removeEventListener('abort', abort)
+    if (wish.stop) wish.stop.act = undefined
     if (!refusal) {
       opened = true
       this.#hosts.accepted(address)
@@ -159,7 +159,7 @@ export class Connector {
     }
     search.refused(refusal)
     wish.tried.add(address)
-    if (!wish.signal?.aborted) this.#hosts.refused(address, refusal)
+    if (!wish.stop?.aborted) this.#hosts.refused(address, refusal)
     return undefined
   }
 

@@ -9,6 +9,7 @@ import type { Hosts } from './hosts.ts'
 import type { Pool } from './pool.ts'
 import type { MxRoute } from './resolver.ts'
 import type { Session } from './session.ts'
+import type { Stop } from './stop.ts'
 import type { StsMode } from './sts.ts'
 import type { TlsLevel } from './tls.ts'
 
@@ -19,7 +20,7 @@ export interface Parcel {
   readonly sts: StsMode
   readonly connections: number
   readonly messagesPerConnection: number
-  readonly signal: AbortSignal | undefined
+  readonly stop: Stop | undefined
 }
 
 export interface Conversation {
@@ -42,7 +43,7 @@ const MAX_ERRORS = 8
 
 export async function converse(parcel: Parcel, parts: ConverseParts): Promise<Conversation> {
   const { pool, hosts } = parts
-  const { transaction, signal } = parcel
+  const { transaction, stop } = parcel
   const chapters: (readonly string[])[] = []
   const tried = new Set<string>()
   let earlier: readonly Said[] = []
@@ -51,7 +52,7 @@ export async function converse(parcel: Parcel, parts: ConverseParts): Promise<Co
   let fresh = false
   for (;;) {
     const { route, need, sts, connections } = parcel
-    const asked = pool.lease({ route, need, sts, connections, tried, fresh, signal })
+    const asked = pool.lease({ route, need, sts, connections, tried, fresh, stop })
     const lease = asked instanceof Promise ? await asked : asked
     chapters.push(lease.lines)
     if (!lease.session) {
@@ -62,9 +63,10 @@ export async function converse(parcel: Parcel, parts: ConverseParts): Promise<Co
     const answer = transact(
       session,
       pending === transaction.to ? transaction : { ...transaction, to: pending },
-      signal,
+      stop,
     )
     const result = answer instanceof Promise ? await answer : answer
+    if (stop) stop.act = undefined
     chapters.push(result.lines)
     learn(session, result, parts)
     const learned = hosts.limit(session.host) ?? Number.POSITIVE_INFINITY
@@ -73,7 +75,7 @@ export async function converse(parcel: Parcel, parts: ConverseParts): Promise<Co
     const { ended } = result
     const said = earlier.length === 0 ? result.said : [...earlier, ...result.said]
     if (!ended || result.unanswered.length === 0) return { said, chapters, refusal: result.refusal }
-    if (signal?.aborted)
+    if (stop?.aborted)
       return { said: [...said, ...all(result.unanswered, ended)], chapters, refusal: undefined }
     earlier = said
     pending = result.unanswered
@@ -88,24 +90,23 @@ export async function converse(parcel: Parcel, parts: ConverseParts): Promise<Co
   }
 }
 
-/** One transaction, or what stands in its place, ended by the signal if need be. */
+/** One transaction, or what stands in its place, ended when the message is given up. */
 function transact(
   session: Session,
   transaction: Transaction,
-  signal: AbortSignal | undefined,
+  stop: Stop | undefined,
 ): ExchangeResult | Promise<ExchangeResult> {
   const unable = session.unable(transaction)
   if (unable) return unsent(all(transaction.to, unable), [`* ${unable.text}`])
-  if (!signal) return session.deliver(transaction)
-  if (signal.aborted) {
+  if (!stop) return session.deliver(transaction)
+  if (stop.aborted) {
     return unsent(
       all(transaction.to, { text: 'aborted', phase: 'mail', host: session.host, errno: 'EABORT' }),
       [],
     )
   }
-  const abort = () => session.abort('aborted')
-  signal.addEventListener('abort', abort, { once: true })
-  return session.deliver(transaction).finally(() => signal.removeEventListener('abort', abort))
+  stop.act = () => session.abort('aborted')
+  return session.deliver(transaction)
 }
 
 function unsent(said: readonly Said[], lines: readonly string[]): ExchangeResult {

@@ -37,10 +37,25 @@ const MAX_LINE = 500
  * @throws the first refusal, with all of them, when nobody was
  */
 export function infoFrom(mail: Mail, { said, chapters, refusal }: Conversation): MxInfo {
+  const [only] = said
+  if (only?.accepted && said.length === 1) {
+    const { from = false, to } = mail.message.getEnvelope()
+    const accepted = [only.address]
+    const { text: response } = only.reply
+    // of what went well nobody asks later
+    const steadymail = { recipients: said }
+    return {
+      envelope: { from, to },
+      messageId: mail.message.messageId(),
+      accepted,
+      rejected: [],
+      response,
+      steadymail,
+    }
+  }
   const accepted = said.filter((one) => one.accepted)
   const errors = said.filter((one) => !one.accepted).map(({ address, reply }) => errorFrom(reply, address))
   const rejected = errors.map(({ recipient = '' }) => recipient)
-  // of what went well nobody asks later
   const steadymail: OwnAnswer =
     errors.length === 0 ? { recipients: said } : { recipients: said, transcript: bounded(chapters.flat()) }
   const [first] = accepted

@@ -8,6 +8,7 @@ import type { Reply } from '../core/reply.ts'
 import type { Connector, Opened } from './connect.ts'
 import type { MxRoute } from './resolver.ts'
 import type { Session } from './session.ts'
+import type { Stop } from './stop.ts'
 import type { StsMode } from './sts.ts'
 import { type TlsLevel, trusted } from './tls.ts'
 
@@ -27,7 +28,7 @@ export interface Wish {
   readonly tried: Set<string>
   /** Only a session that no message has been on. */
   readonly fresh: boolean
-  readonly signal: AbortSignal | undefined
+  readonly stop: Stop | undefined
 }
 
 /** A session to send on, to be given back, or why there is none. */
@@ -169,7 +170,7 @@ export class Pool {
         this.#queues.delete(group)
         return
       }
-      if (waiter.wish.signal?.aborted) {
+      if (waiter.wish.stop?.aborted) {
         group.waiting.shift()
         waiter.resolve({ session: undefined, reply: ABORTED, lines: [] })
         continue

@@ -10,6 +10,7 @@ import type { Conversation, Parcel } from './converse.ts'
 import type { Said, Transaction } from './exchange.ts'
 import type { MxSettings } from './options.ts'
 import type { MxRoute, RouteResolver } from './resolver.ts'
+import { Stop } from './stop.ts'
 import type { StsMode } from './sts.ts'
 import { stricter } from './tls.ts'
 import { type Dsn, fitsOnWire, readDsn } from './wire.ts'
@@ -39,7 +40,7 @@ export interface PostParts {
 }
 
 /** Recipients that can share a transaction, as they go on the wire. */
-interface Stop {
+interface Part {
   readonly route: MxRoute
   readonly sts: StsMode
   readonly to: string[]
@@ -65,7 +66,7 @@ export class Post {
     const body = ownContents(mail) ?? (await foreignContents(mail))
     const spelled = to.map(onWire)
     // everything known beforehand goes without a pause; look-ups happen once per domain and TTL
-    const stops = new Map<string, Stop>()
+    const parts = new Map<string, Part>()
     const lost: Conversation[] = []
     for (const [domain, addresses] of byDomain(spelled)) {
       const { resolver, connector } = this.#parts
@@ -78,14 +79,14 @@ export class Post {
       const asked = this.#settings.mtaSts ? connector.stsMode(domain) : 'none'
       const sts = typeof asked === 'string' ? asked : await asked
       const key = sts === 'none' ? route.key : `${route.key} for ${domain}`
-      const known = stops.get(key)
+      const known = parts.get(key)
       if (known) known.to.push(...addresses)
-      else stops.set(key, { route, sts, to: addresses })
+      else parts.set(key, { route, sts, to: addresses })
     }
-    const send = (stop: Stop) => this.#send(this.#parcel(mail, { sender, dsn, body }, stop))
-    const [stop] = stops.values()
-    if (stop && stops.size === 1 && lost.length === 0) return together(to, spelled, [await send(stop)])
-    return together(to, spelled, [...lost, ...(await Promise.all([...stops.values()].map(send)))])
+    const send = (part: Part) => this.#send(this.#parcel(mail, { sender, dsn, body }, part), mail.data.signal)
+    const [part] = parts.values()
+    if (part && parts.size === 1 && lost.length === 0) return together(to, spelled, [await send(part)])
+    return together(to, spelled, [...lost, ...(await Promise.all([...parts.values()].map(send)))])
   }
 
   #misuse(sender: string, to: readonly string[], dsn: unknown): Said['reply'] | undefined {
@@ -100,7 +101,7 @@ export class Post {
     }
   }
 
-  #parcel(mail: Mail, { sender, dsn, body }: Sealed, { route, sts, to }: Stop): Parcel {
+  #parcel(mail: Mail, { sender, dsn, body }: Sealed, { route, sts, to }: Part): Parcel {
     const { need, connectionsPerHost, messagesPerConnection } = this.#settings
     const hints = hintsOf(mail.data.steadymail)
     const wanted = hints.tls === 'required' ? 'encrypted' : hints.tls === 'verified' ? 'verified' : 'none'
@@ -110,7 +111,7 @@ export class Post {
       need: sts === 'enforce' ? 'verified' : stricter(need, wanted),
       connections: atMost(connectionsPerHost, hints.concurrency),
       messagesPerConnection: atMost(messagesPerConnection, hints.messagesPerConnection),
-      signal: mail.data.signal,
+      stop: mail.data.signal && new Stop(),
       transaction: {
         from: sender,
         to: to.length === 1 ? to : [...new Set(to)],
@@ -124,15 +125,19 @@ export class Post {
     }
   }
 
-  #send(parcel: Parcel): Promise<Conversation> {
-    const { signal, transaction } = parcel
+  #send(parcel: Parcel, signal: AbortSignal | undefined): Promise<Conversation> {
+    const { stop, transaction } = parcel
+    if (signal?.aborted) stop?.abort()
     const talk = this.#parts.converse(parcel)
-    if (!signal) return talk
+    if (!signal || !stop) return talk
     return new Promise((resolve, reject) => {
       // a session that is talking answers within the turn; who waits for one is not kept waiting
       const give = () => resolve(refused(transaction.to, { text: 'aborted', errno: 'EABORT' }))
-      const aborted = () => this.#parts.clock.turn(give)
-      signal.addEventListener('abort', aborted, { once: true })
+      const aborted = () => {
+        stop.abort()
+        this.#parts.clock.turn(give)
+      }
+      signal.addEventListener('abort', aborted)
       if (signal.aborted) aborted()
       const done = () => signal.removeEventListener('abort', aborted)
       talk.then(

@@ -6,6 +6,7 @@ import type { AttemptRecord, Delivery } from './core/delivery.ts'
 import { type LaneView, opening, viewLane } from './core/lane.ts'
 import { NO_END } from './core/lane-state.ts'
 import type { Priority } from './core/message.ts'
+import type { Phase, Reply } from './core/reply.ts'
 import { EGRESS } from './egress.ts'
 import type { Gated, Lane } from './lanes.ts'
 import type { Outbox } from './outbox.ts'
@@ -50,6 +51,10 @@ export interface Explanation {
   readonly since?: number
   /** The reply behind it, verbatim. */
   readonly reply?: string
+  /** Where in the session it came, from which host, at which address, and how the session was protected. */
+  readonly from?: Pick<Reply, 'phase' | 'host' | 'address' | 'tls'>
+  /** What was said in the session of the last try, without the message (direct delivery, after a refusal). */
+  readonly transcript?: readonly string[]
   readonly rule?: string
   readonly cause?: string
   readonly advice?: string
@@ -181,6 +186,7 @@ function gatedBinding<P extends '' | 'egress-'>(
       : {
           ...(heldSince === undefined ? {} : { since: heldSince }),
           ...(because.text === undefined ? {} : { reply: because.text }),
+          ...(because.phase === undefined ? {} : { from: holder(because.phase, because.host) }),
           ...(because.rule === undefined ? {} : { rule: because.rule }),
           ...(because.cause === undefined ? {} : { cause: because.cause }),
           ...(because.text === undefined && because.reason !== undefined ? { advice: because.reason } : {}),
@@ -188,6 +194,10 @@ function gatedBinding<P extends '' | 'egress-'>(
           ...(because.url === undefined ? {} : { url: because.url }),
         }),
   }
+}
+
+function holder(phase: Phase, host: string | undefined): NonNullable<Reason['from']> {
+  return host === undefined ? { phase } : { phase, host }
 }
 
 function senderBinding(sender: Gated, priority: Priority, now: number): Reason | undefined {
@@ -198,9 +208,17 @@ function senderBinding(sender: Gated, priority: Priority, now: number): Reason |
 
 function spoken(last: AttemptRecord | undefined): Partial<Reason> {
   if (last === undefined) return {}
-  const { verdict } = last
+  const { verdict, transcript } = last
+  const { text, phase, host, address, tls } = last.reply
   return {
-    reply: last.reply.text,
+    reply: text,
+    from: {
+      phase,
+      ...(host === undefined ? {} : { host }),
+      ...(address === undefined ? {} : { address }),
+      ...(tls === undefined ? {} : { tls }),
+    },
+    ...(transcript === undefined ? {} : { transcript }),
     ...(verdict === undefined ? {} : { rule: verdict.rule, cause: verdict.cause }),
     ...(verdict?.advice === undefined ? {} : { advice: verdict.advice }),
     ...(verdict?.url === undefined ? {} : { url: verdict.url }),
@@ -241,10 +259,20 @@ const WORDS: Record<Binding, string> = {
 function sentence(reason: Omit<Explanation, 'sentence'>, now: number): Explanation {
   const parts = [`${reason.subject} ${WORDS[reason.binding]}`]
   if (reason.until !== undefined) parts.push(`until ${isoTime(reason.until)} (${span(reason.until - now)})`)
-  const because = reason.reply === undefined ? '' : `, because of: ${reason.reply.slice(0, 200)}`
+  const because =
+    reason.reply === undefined ? '' : `, because of: ${reason.reply.slice(0, 200)}${speaker(reason.from)}`
   const rule = reason.rule === undefined ? '' : ` [${reason.rule}]`
   const uncounted = reason.uncounted > 0 ? `; ${reason.uncounted} tries were not counted` : ''
   return { ...reason, sentence: `${parts.join(' ')}${because}${rule}${uncounted}` }
+}
+
+/** Named where the reply came over a session of ours; a relay is the same for all. */
+function speaker(from: Explanation['from']): string {
+  if (from?.host === undefined || from.address === undefined) return ''
+  const { host, address, tls } = from
+  const how = tls === undefined ? '' : tls === false ? ', without TLS' : `, ${tls.version}`
+  const unverified = tls && !tls.verified ? ' with an unverified certificate' : ''
+  return ` (${host} [${address}]${how}${unverified})`
 }
 
 function span(ms: number): string {

@@ -56,7 +56,7 @@ export type { Classifier, ClassifyContext } from './core/classify/classifier.ts'
 export type { ProviderPolicy, Reaction, ReplyRule, RetrySchedule, Warmup } from './core/policy.ts'
 export type { ExplainedValue, PolicyExplanation } from './core/policy-explain.ts'
 export type { Origin } from './core/policy-parse.ts'
-export type { Phase, Reply } from './core/reply.ts'
+export type { Phase, Reply, ReplyTls } from './core/reply.ts'
 export { type RuleProblem, type RuleSample, testRules } from './core/test-rules.ts'
 export type { Layer, ReplyContext, Verdict } from './core/verdict.ts'
 

@@ -1,6 +1,6 @@
 // Direct delivery behind wrapTransport: lanes by who answers, holds, and the session in the history.
 
-import { type Mailer, memoryStore, type WrapOptions, wrapTransport } from 'steadymail'
+import { type Explanation, type Mailer, memoryStore, type WrapOptions, wrapTransport } from 'steadymail'
 import { type ManualClock, manualClock } from 'steadymail/testing'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { classifyReply } from '../../src/builtin.ts'
@@ -91,6 +91,45 @@ describe('wrapTransport(mxTransport())', () => {
     expect(first?.reply).toMatchObject({ code: 421, phase: 'greeting', host: 'mx1.test' })
     expect(first?.verdict).toMatchObject({ cause: 'concurrency' })
     expect(first?.transcript?.filter((line) => line.startsWith('S: 421'))).toHaveLength(2)
+  })
+
+  it('explains a refusal with who said it, over what, and all that was said', async () => {
+    const server = await w.server('mx1.test', '127.0.5.1', {
+      tls: 'starttls',
+      script: { on: 'rcpt', times: 1, answer: '450 4.2.1 Mailbox busy, try again later' },
+    })
+    w.domain('acme.test', 'mx1.test')
+    const mailer = mailerOf()
+    const { run } = runner(clock, mailer)
+    const ticket = await run(mailer.sendWithRetry(mail('a@acme.test')))
+    await run(new Promise<void>((resolve) => mailer.on('deferred', () => resolve())))
+    const [why] = (await mailer.explain(ticket.id)) as readonly Explanation[]
+    const tls = { version: 'TLSv1.3', cipher: expect.stringMatching(/^TLS_/), verified: false }
+    const from = { phase: 'rcpt', host: 'mx1.test', address: '127.0.5.1', tls }
+    expect(why).toMatchObject({ binding: 'back-off', from })
+    expect(why?.sentence).toContain(
+      'try again later (mx1.test [127.0.5.1], TLSv1.3 with an unverified certificate)',
+    )
+    expect(why?.transcript).toContain('C: RCPT TO:<a@acme.test>')
+    expect(why?.transcript?.join('\n')).not.toContain('hello')
+
+    const outcome = await run(ticket.settled())
+    const [refused, accepted] = outcome.recipients[0]?.history ?? []
+    expect(refused?.reply).toMatchObject(from)
+    // an accepted try is told as exactly, and its dialogue is not kept
+    expect(accepted?.reply).toMatchObject({ code: 250, phase: 'dot', address: '127.0.5.1', tls })
+    expect(accepted?.transcript).toBeUndefined()
+    expect(server.counts.messages).toBe(1)
+  })
+
+  it('says of a session without TLS that it had none', async () => {
+    await w.server('mx1.test', '127.0.5.1')
+    w.domain('acme.test', 'mx1.test')
+    const mailer = mailerOf()
+    const { run } = runner(clock, mailer)
+    const ticket = await run(mailer.sendWithRetry(mail('a@acme.test')))
+    const [settled] = (await run(ticket.settled())).recipients
+    expect(settled?.history[0]?.reply).toMatchObject({ host: 'mx1.test', address: '127.0.5.1', tls: false })
   })
 
   it('follows an MX that changes while mail waits', async () => {

@@ -63,6 +63,8 @@ export class Pool {
   readonly #groupOf = new Map<Session, Group>()
   /** All idle sessions, the longest idle first. */
   readonly #idle = new Set<Session>()
+  /** Sessions that were asked to leave so that others get their sockets, and are not gone yet. */
+  readonly #leaving = new Set<Session>()
   /** Groups where somebody waits, the longest served last. */
   readonly #queues = new Set<Group>()
   #open = 0
@@ -223,6 +225,7 @@ export class Pool {
     const group = this.#groupOf.get(session)
     if (!group) return
     this.#groupOf.delete(session)
+    this.#leaving.delete(session)
     if (this.#idle.delete(session)) group.idle.splice(group.idle.indexOf(session), 1)
     this.#freed(group)
   }
@@ -242,13 +245,16 @@ export class Pool {
     }
   }
 
-  /** The session that has been idle longest leaves, if a group waits that could use its socket. */
+  /** The session that has been idle longest leaves, if more wait that could use its socket than are leaving. */
   #makeRoom(): void {
     const [oldest] = this.#idle
     if (!oldest) return
+    let short = 1 + this.#leaving.size
     for (const { waiting, open } of this.#queues) {
       const [first] = waiting
-      if (!first || open >= first.wish.connections) continue
+      if (first) short -= Math.min(waiting.length, Math.max(0, first.wish.connections - open))
+      if (short > 0) continue
+      this.#leaving.add(oldest)
       this.#retire(oldest)
       return
     }

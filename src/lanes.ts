@@ -5,7 +5,8 @@
 //   ready    something is due and the lane is open: it is in `#ready` of each priority it has due
 //   parked   it waits for an answer (a probe, its concurrency, a slot): the arrival reschedules it
 // Among ready lanes of one priority the one that had the least so far goes first (start-time fair
-// queueing, in recipients: the deficit round robin of DESIGN in the form that needs no rounds).
+// queueing, in recipients: the deficit round robin of DESIGN in the form that needs no rounds). Its turn is one
+// recipient, or a run of some where a lane's connection is dear: delivered directly, each host set has its own.
 // Not here: what a lane's limits are (core/lane.ts) and what is done with a plan (outbox.ts).
 
 import { Heap } from './core/heap.ts'
@@ -50,6 +51,8 @@ export interface Lane extends Gated {
   avoid: readonly string[]
   /** Virtual time: what it has had, in recipients. */
   served: number
+  /** What it had had when its present run began. */
+  runFrom: number
   wakeAt: number
   readonly ready: [boolean, boolean, boolean]
 }
@@ -87,9 +90,12 @@ export class Lanes {
   /** Queues whose message made a hold of a lane, the egress or a From domain, since a probe last passed. */
   readonly #refused = new Map<Gated, readonly Queue[]>()
   readonly #egress: Gated & { readonly connections: number }
+  readonly #run: number
 
-  constructor(egress: Gated & { readonly connections: number }) {
+  /** @param run how many recipients in a row are one lane's while others are ready */
+  constructor(egress: Gated & { readonly connections: number }, run = 1) {
     this.#egress = egress
+    this.#run = run
   }
 
   get size(): number {
@@ -124,6 +130,7 @@ export class Lanes {
         dirty: false,
         avoid: [],
         served: this.#served,
+        runFrom: this.#served,
         wakeAt: FOREVER,
         ready: [false, false, false],
       }
@@ -351,8 +358,9 @@ export class Lanes {
       sender.inFlight++
       if (senderProbe) sender.probing = true
     }
-    this.#served = Math.max(this.#served, lane.served)
+    this.#served = Math.max(this.#served, lane.runFrom)
     lane.served += limit
+    if (lane.served - lane.runFrom >= this.#run) lane.runFrom = lane.served
     this.#owe(queue.priority, limit)
     // a lane of single recipients may be planned again in this turn; one of several waits for the true cost
     if (!lane.several) this.reschedule(lane, now)
@@ -362,6 +370,7 @@ export class Lanes {
   /** Gives back the slot of a plan: nothing was claimed, or its attempt has ended. */
   release(plan: Plan, egressToo: boolean): void {
     plan.lane.inFlight--
+    if (this.#run > 1) this.#resume(plan.lane)
     if (plan.probe) plan.lane.probing = false
     if (plan.sender !== undefined) {
       plan.sender.inFlight--
@@ -374,7 +383,25 @@ export class Lanes {
   releaseSlot(plan: Plan): void {
     this.#egress.inFlight--
     if (plan.egressProbe) this.#egress.probing = false
-    for (const [priority, lane] of this.#aside.splice(0)) this.#ready[priority].push(lane.served, lane)
+    for (const [priority, lane] of this.#aside.splice(0)) this.#ready[priority].push(this.#rank(lane), lane)
+  }
+
+  /** Its connection is free again: it goes before those that would need another. */
+  #resume(lane: Lane): void {
+    if (lane.inFlight > 0) return
+    for (const priority of [0, 1, 2] as const) {
+      // its place further back is passed over when it comes to that
+      if (lane.ready[priority]) this.#ready[priority].push(this.#rank(lane), lane)
+    }
+  }
+
+  /**
+   * The least goes first. Of those in the middle of their run the one that has come farthest, so that few connections
+   * are kept busy and none is taken away; a second attempt at a time only after all others have had their run.
+   */
+  #rank({ served, runFrom, inFlight }: Lane): number {
+    if (this.#run === 1) return served
+    return inFlight > 0 ? runFrom + this.#run + 0.5 : runFrom - (served - runFrom) / this.#run
   }
 
   /** The moment from which a queue's head may go, its From domain considered. */
@@ -451,9 +478,12 @@ export class Lanes {
   #makeReady(lane: Lane, priority: Priority): void {
     if (lane.ready[priority]) return
     // an idle lane has no claim on the time in which it wanted nothing
-    lane.served = Math.max(lane.served, this.#served)
+    if (lane.served < this.#served) {
+      lane.served = this.#served
+      lane.runFrom = lane.served
+    }
     lane.ready[priority] = true
-    this.#ready[priority].push(lane.served, lane)
+    this.#ready[priority].push(this.#rank(lane), lane)
   }
 
   #compact(): void {

@@ -54,6 +54,8 @@ import type { Target } from './transporter.ts'
 
 /** Kept after a claim's attempt timeout before anybody may think it abandoned. */
 const CLAIM_MARGIN_MS = 60_000
+/** Recipients in a row of one host set before another's: a connection costs as much as some ten messages. */
+const RUN = 10
 const STORE_RETRY_MS = 1_000
 const STORE_RETRY_MAX_MS = 30_000
 
@@ -129,7 +131,7 @@ export class Outbox {
     this.parts = parts
     const { limits, connections } = parts.options.egress
     this.egress = new Egress(limits, now, connections)
-    this.lanes = new Lanes(this.egress)
+    this.lanes = new Lanes(this.egress, parts.route === 'direct' ? RUN : 1)
     this.owner = new Ownership(parts.store, parts.ownerId, parts.clock)
     this.teller = new Teller(parts.events, parts.store, parts.clock)
     const { gate } = parts.options.egress

@@ -4,7 +4,7 @@ import { type Explanation, type Mailer, memoryStore, type WrapOptions, wrapTrans
 import { type ManualClock, manualClock } from 'steadymail/testing'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { classifyReply } from '../../src/builtin.ts'
-import { parseMxOptions } from '../../src/mx/options.ts'
+import { type MxTransportOptions, parseMxOptions } from '../../src/mx/options.ts'
 import { makeMxTransport } from '../../src/mx/transport.ts'
 import { mail, runner } from '../scenarios/world.ts'
 import { a, mx } from './dns-server.ts'
@@ -25,8 +25,9 @@ afterEach(async () => {
   await w.close()
 })
 
-function mailerOf(options: Partial<WrapOptions> = {}): Mailer {
+function mailerOf(options: Partial<WrapOptions> = {}, mxOptions: MxTransportOptions = {}): Mailer {
   const settings = parseMxOptions({
+    ...mxOptions,
     name: 'mail.us.test',
     port: w.port,
     allowLocal: true,
@@ -146,6 +147,41 @@ describe('wrapTransport(mxTransport())', () => {
     w.dns.zone.set('acme.test', [mx('new.test', 10, 60)])
     expect((await run(ticket.settled())).status).toBe('accepted')
     expect([old.counts.messages, fresh.counts.messages]).toEqual([0, 1])
+  })
+
+  describe('with more host sets than connections', () => {
+    const MX = 40
+    const EACH = 20
+
+    async function delivered(counts: readonly number[]) {
+      const server = await w.server('mx.test', '127.0.5.1')
+      const mailer = mailerOf({ egress: { concurrency: 4 } }, { maxConnections: 4 })
+      const { run } = runner(clock, mailer)
+      const notBefore = clock.now() + 60_000
+      const mails = counts.flatMap((count, i) => {
+        w.dns.zone.set(`d${i}.test`, [mx(`mx.d${i}.test`)])
+        w.dns.zone.set(`mx.d${i}.test`, [a('127.0.5.1')])
+        return Array.from({ length: count }, () => mail(`a@d${i}.test`))
+      })
+      for (const one of mails) await run(mailer.sendWithRetry(one, { notBefore }))
+      await run(mailer.idle())
+      expect(server.counts.messages).toBe(mails.length)
+      return server
+    }
+
+    it('a connection carries ten messages before it makes room for another host set', async () => {
+      const server = await delivered(new Array(MX).fill(EACH))
+      // two runs for each, and a few more where a lane's turn ends while its last message is under way
+      expect(server.counts.connections).toBeLessThanOrEqual((MX * EACH) / 5)
+      expect(server.counts.peak).toBeLessThanOrEqual(6)
+    })
+
+    it('and nobody waits for more than that: little mail is not kept behind much', async () => {
+      const server = await delivered([200, 200, 200, 200, 200, 200, 3])
+      const at = server.messages.findIndex(({ to }) => to[0] === 'a@d6.test')
+      // six others, ten messages each, and what was under way
+      expect(at).toBeLessThanOrEqual(6 * 10 + 8)
+    })
   })
 
   it('fails at once what a null MX refuses, and nothing that DNS only mislays', async () => {

@@ -99,7 +99,7 @@ export class Connector {
         mtaSts: { enabled: wish.sts !== 'none', cache: this.#policies.cache },
         dane: { enabled: this.#settings.dane, resolveTlsa: (name) => this.#tlsa(search, name) },
         connectError: (error, _delivery, { host }) => {
-          const reply = replyFrom(error, wish.route)
+          const reply = search.refusal(error, host)
           search.refused(reply)
           search.lines.push(`* ${reply.text}`)
           if (host === undefined) return
@@ -110,7 +110,7 @@ export class Connector {
     } catch (error) {
       if (!(error instanceof Error)) throw error
       // mx-connect repeats the first host's error, and has one of its own when nobody was left to ask
-      if (!search.isRefused) search.unresolved(replyFrom(error as mxConnect.Failure, wish.route))
+      if (!search.isRefused) search.unresolved(search.refusal(error as mxConnect.Failure))
       return undefined
     }
   }
@@ -208,11 +208,12 @@ export class Connector {
     if (type !== 'A' && type !== 'AAAA') throw dnsError('ENODATA', name)
     if (type === 'A' && this.#settings.family === 'ipv6') throw dnsError('ENODATA', name)
     const addresses = recordsOf(await this.#resolver.lookup(name, type), name)
-    const allowed = addresses.filter((address) => this.#allows(address))
-    for (const address of addresses) {
-      if (!allowed.includes(address)) search?.blocked(name, address)
-    }
-    return allowed
+    return addresses.filter((address) => {
+      const allowed = this.#allows(address)
+      if (allowed) search?.found(name, address)
+      else search?.blocked(name, address)
+      return allowed
+    })
   }
 
   #allows(address: string): boolean {
@@ -230,12 +231,13 @@ export class Connector {
   /** TLSA records, as far as DNSSEC vouches for them and for the way to them (RFC 7672 §2.2). */
   async #tlsa(search: Search, name: string): Promise<readonly unknown[]> {
     const host = name.replace(/^_\d+\._tcp\./, '')
-    const [mx, a, aaaa] = await Promise.all([
-      this.#resolver.lookup(search.wish.route.domain, 'MX'),
+    const mx = await this.#resolver.lookup(search.wish.route.domain, 'MX')
+    if (!mx.authentic) return []
+    const [a, aaaa] = await Promise.all([
       this.#resolver.lookup(host, 'A'),
       this.#resolver.lookup(host, 'AAAA'),
     ])
-    if (!mx.authentic || !(a.authentic || aaaa.authentic)) return []
+    if (!a.authentic && !aaaa.authentic) return []
     const answer = await this.#resolver.lookup(name, 'TLSA')
     const records = recordsOf(answer, name)
     if (!answer.authentic) return []
@@ -289,6 +291,7 @@ class Search {
   #refusal: Reply | undefined
   #unresolved: Reply | undefined
   #blocked: { readonly name: string; readonly address: string } | undefined
+  readonly #names = new Map<string, string>()
 
   constructor(wish: OpenWish, hosts: readonly MxRecord[]) {
     this.wish = wish
@@ -307,8 +310,24 @@ class Search {
     this.#unresolved = reply
   }
 
+  /** An MX host's address. */
+  found(name: string, address: string): void {
+    this.#names.set(address, name)
+  }
+
   blocked(name: string, address: string): void {
     this.#blocked = { name, address }
+  }
+
+  /** What mx-connect says of the host at this address, or of all, as a reply. */
+  refusal(error: mxConnect.Failure, address?: string): Reply {
+    const host =
+      address === undefined ? this.wish.route.hosts[0]?.exchange : (this.#names.get(address) ?? address)
+    return {
+      ...replyFrom(error, this.wish.route.domain),
+      ...(host !== undefined && { host }),
+      ...(address !== undefined && { address }),
+    }
   }
 
   outcome(): Reply {
@@ -332,17 +351,15 @@ function blockedText(name: string, address: string): string {
   return `${name} has the local or reserved address ${address}, which is not connected to unless allowLocal is set`
 }
 
-function replyFrom(error: mxConnect.Failure, route: MxRoute): Reply {
-  const host = route.hosts[0]?.exchange
-  const at = { ...(host !== undefined && { host }) }
+function replyFrom(error: mxConnect.Failure, domain: string): Reply {
   switch (error.category) {
     case 'policy':
-      return { text: error.message, phase: 'greeting', errno: 'ETLS', ...at }
+      return { text: error.message, phase: 'greeting', errno: 'ETLS' }
     case 'dns':
     case 'dane': {
       // RFC 5321 §5.1: an MX host without an address is an error of their DNS, which may be mended
-      const text = `temporary DNS failure: no usable address for the MX hosts of ${route.domain} (${error.code ?? error.message})`
-      return { text, phase: 'unknown', errno: 'EDNS', ...at }
+      const text = `temporary DNS failure: no usable address for the MX hosts of ${domain} (${error.code ?? error.message})`
+      return { text, phase: 'unknown', errno: 'EDNS' }
     }
     default: {
       const timedOut = /timed out/i.test(error.message)
@@ -350,7 +367,6 @@ function replyFrom(error: mxConnect.Failure, route: MxRoute): Reply {
         text: error.message,
         phase: 'greeting',
         errno: error.code ?? (timedOut ? 'ETIMEDOUT' : 'ECONNECTION'),
-        ...at,
       }
     }
   }
@@ -362,6 +378,8 @@ function recordsOf<T extends DnsAnswer>(answer: T, name: string): T['records'] {
   throw dnsError(code[answer.status] ?? 'ESERVFAIL', name)
 }
 
+/** An error for mx-connect to read. Without a stack, which nobody reads and which costs more than the rest of a look-up. */
 function dnsError(code: string, name: string): Error {
-  return Object.assign(new Error(`${code} ${name}`), { code })
+  const error: Error = Object.create(Error.prototype)
+  return Object.assign(error, { message: `${code} ${name}`, code })
 }

@@ -157,6 +157,18 @@ describe('a whole set that refuses', () => {
     expect(answer.transcript?.join('\n')).toContain('S: 421 4.7.0 Too many connections')
   })
 
+  it('says which host could not be reached, and where', async () => {
+    await (await w.server('mx1.test', '127.0.1.1')).close()
+    w.domain('acme.test', 'nowhere.test', 'mx1.test')
+    const answer = await send(w.transport(), { to: 'a@acme.test' })
+    expect(answer.recipients[0]?.reply).toMatchObject({
+      errno: 'ECONNREFUSED',
+      phase: 'greeting',
+      host: 'mx1.test',
+      address: '127.0.1.1',
+    })
+  })
+
   it('keeps its 421 when there is no other host to ask', async () => {
     await w.server('mx1.test', '127.0.1.1', { script: { on: 'rcpt', answer: '421 4.7.0 [TSS04] Deferred' } })
     w.domain('acme.test', 'mx1.test')

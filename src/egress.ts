@@ -19,6 +19,7 @@ export class Egress implements Gated {
   inFlight = 0
   probing = false
   dirty = false
+  saved: LaneState | undefined
   #taken = 0
   readonly #met = new Map<string, Map<string, number>>()
 

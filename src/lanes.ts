@@ -39,6 +39,8 @@ export interface Gated {
   probing: boolean
   /** Whether the state differs from the stored one. */
   dirty: boolean
+  /** The stored state, where this process stored it. */
+  saved: LaneState | undefined
 }
 
 export interface Lane extends Gated {
@@ -128,6 +130,7 @@ export class Lanes {
         inFlight: 0,
         probing: false,
         dirty: false,
+        saved: state,
         avoid: [],
         served: this.#served,
         runFrom: this.#served,
@@ -135,7 +138,10 @@ export class Lanes {
         ready: [false, false, false],
       }
       this.#lanes.set(key, lane)
-    } else if (state !== undefined) lane.state = state
+    } else if (state !== undefined) {
+      lane.state = state
+      lane.saved = state
+    }
     return lane
   }
 
@@ -150,6 +156,7 @@ export class Lanes {
         inFlight: 0,
         probing: false,
         dirty: false,
+        saved: undefined,
       }
       this.#senders.set(name, sender)
     }

@@ -25,6 +25,7 @@ import {
   depart,
   holdLane,
   isQuiet,
+  isWorthSaving,
   type LaneState,
   opening,
   releaseLane,
@@ -56,6 +57,8 @@ import type { Target } from './transporter.ts'
 const CLAIM_MARGIN_MS = 60_000
 /** Recipients in a row of one host set before another's: a connection costs as much as some ten messages. */
 const RUN = 10
+/** What may wait for other lanes to be saved along waits so long. */
+const SAVE_LATER_MS = 250
 const STORE_RETRY_MS = 1_000
 const STORE_RETRY_MAX_MS = 30_000
 
@@ -104,7 +107,10 @@ export class Outbox {
   /** The newest failure of the store, until it works again. */
   storeFailure: { readonly error: unknown; readonly since: number } | undefined
   #unsaved: Unsaved[] = []
+  /** Lanes to be saved with the next turn, and those that may wait for company until `#laterAt`. */
   readonly #dirty = new Set<Gated>()
+  readonly #later = new Set<Gated>()
+  #laterAt = Number.POSITIVE_INFINITY
   /** Batches refused as a whole: the most recipients of that ticket to try together. */
   readonly #halved = new Map<string, number>()
   #aborting = false
@@ -223,14 +229,32 @@ export class Outbox {
 
   /** Marks a lane's state to be saved. */
   touch(gated: Gated): void {
-    this.#stain(gated)
+    this.#stain(gated, this.parts.clock.now())
     this.ask()
   }
 
-  #stain(gated: Gated): void {
-    if (gated.dirty || !this.parts.store.durable) return
+  #stain(gated: Gated, now: number): void {
+    if (!this.parts.store.durable || this.#dirty.has(gated)) return
     gated.dirty = true
-    this.#dirty.add(gated)
+    if (isWorthSaving(gated.saved, gated.state, gated.limits, now)) {
+      this.#later.delete(gated)
+      this.#dirty.add(gated)
+      return
+    }
+    if (this.#later.size === 0) this.#laterAt = now + SAVE_LATER_MS
+    this.#later.add(gated)
+  }
+
+  /** The lanes to save in this turn. */
+  #takeDirty(now: number): Gated[] {
+    if (this.#laterAt <= now) {
+      for (const gated of this.#later) this.#dirty.add(gated)
+      this.#later.clear()
+      this.#laterAt = Number.POSITIVE_INFINITY
+    }
+    const dirty = [...this.#dirty]
+    this.#dirty.clear()
+    return dirty
   }
 
   /** The wall clock went back: what was to happen at a moment of the old one is looked at anew. */
@@ -248,15 +272,20 @@ export class Outbox {
     if (!this.parts.store.durable) {
       for (const gated of [this.egress, ...this.lanes.all(), ...this.lanes.senders()]) this.#dirty.add(gated)
     }
-    while (this.#unsaved.length > 0 || this.#dirty.size > 0) {
-      const before = this.#unsaved.length + this.#dirty.size
+    if (this.#later.size > 0) this.#laterAt = Number.NEGATIVE_INFINITY
+    while (this.#unsaved.length > 0 || this.#dirty.size + this.#later.size > 0) {
+      const before = this.#unsaved.length + this.#dirty.size + this.#later.size
       if (this.#turning) {
         // it waits for the store, which needs the event loop
         await new Promise<void>((resolve) => this.parts.clock.turn(resolve))
         continue
       }
       await this.#run()
-      if (this.#unsaved.length + this.#dirty.size >= before && this.storeFailure !== undefined) return
+      if (
+        this.#unsaved.length + this.#dirty.size + this.#later.size >= before &&
+        this.storeFailure !== undefined
+      )
+        return
       if (this.owner.fence === 0) return
     }
   }
@@ -304,9 +333,8 @@ export class Outbox {
     this.#unsaved = []
     const undo = new Map<Gated, LaneState>()
     const plans = this.#mayClaim() ? this.#planAll(now, undo) : []
-    if (settle.length === 0 && plans.length === 0 && this.#dirty.size === 0) return false
-    const dirty = [...this.#dirty]
-    this.#dirty.clear()
+    const dirty = this.#takeDirty(now)
+    if (settle.length === 0 && plans.length === 0 && dirty.length === 0) return false
     let result: TurnResult
     try {
       const turn = store.turn({
@@ -323,6 +351,10 @@ export class Outbox {
       result = await turn
     } catch (error) {
       this.#unsaved = [...settle, ...this.#unsaved]
+      for (const gated of [...dirty, ...undo.keys()]) {
+        gated.saved = undefined // whatever was to be
+        gated.dirty = true
+      }
       for (const gated of dirty) this.#dirty.add(gated) // still not saved
       for (const [gated, state] of undo) gated.state = state
       for (const plan of plans) {
@@ -390,12 +422,16 @@ export class Outbox {
     }
     // what ends with the process is saved when the mailer closes: another may go on with the same store
     if (!this.parts.store.durable && !this.#stopped) return []
+    for (const gated of undo.keys()) this.#stain(gated, now)
     const rows: StoredLane[] = []
-    for (const gated of new Set<Gated>([...dirty, ...undo.keys()])) {
+    for (const gated of new Set<Gated>([...dirty, ...this.#dirty])) {
+      this.#later.delete(gated)
       gated.dirty = false
+      gated.saved = gated.state
       const quiet = gated.inFlight === 0 && isQuiet(gated.state, gated.limits, now)
       rows.push({ key: gated.key, state: quiet ? undefined : saveLane(gated.state) })
     }
+    this.#dirty.clear()
     return rows
   }
 
@@ -639,7 +675,7 @@ export class Outbox {
     const arrival = arrivalOf(flight, lesson, probe, gated.inFlight + 1)
     const { state, events } = arrive(gated.state, gated.limits, now, arrival, clock.random)
     gated.state = state
-    this.#stain(gated)
+    this.#stain(gated, now)
     if (lesson.kind !== 'returned') {
       // what made a hold, or made it longer, is not the next to probe
       const refused = events.some((event) => event.kind === 'held')
@@ -740,8 +776,11 @@ export class Outbox {
   /** When there is something to do without anything arriving first. */
   #nextAt(now: number): number {
     let at = Number.POSITIVE_INFINITY
-    if (this.owner.fence > 0 && (this.#unsaved.length > 0 || this.#dirty.size > 0))
-      at = Math.max(now, this.#retryAt)
+    if (this.owner.fence > 0) {
+      at = Math.min(at, this.#laterAt)
+      if (this.#unsaved.length > 0 || this.#dirty.size > 0) at = now
+      at = Math.max(at, this.#retryAt)
+    }
     if (!this.#stopped && this.owner.fence > 0)
       at = Math.min(at, Math.max(this.lanes.nextAt(now), this.#retryAt))
     return at

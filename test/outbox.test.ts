@@ -35,6 +35,34 @@ function fragile(store: Store): Store & { broken: boolean; readonly failures: nu
   }) as Store & { broken: boolean; readonly failures: number }
 }
 
+describe('what lanes remember', () => {
+  it('is in the store within a moment, held lanes at once', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'steadymail-'))
+    onTestFinished(() => rmSync(folder, { recursive: true }))
+    const file = join(folder, 'outbox.db')
+    const stored = async () => {
+      const reader = sqliteStore(file)
+      await reader.open()
+      const found = new Map<string, string>()
+      for await (const page of reader.lanes()) for (const { key, state } of page) found.set(key, state ?? '')
+      await reader.close()
+      return found
+    }
+    const w = await world({
+      store: sqliteStore(file),
+      policies: [{ name: 'fast', domains: ['*'], rate: '100000/s', burst: 100_000 }],
+      smtp: { script: { on: 'rcpt', to: 'b@held.test', answer: '421 4.7.0 Too much mail, slow down' } },
+    })
+    await w.deliver('a@one.test')
+    await w.send('b@held.test')
+    await w.pass(100)
+    expect(w.told).toContain('held:@egress')
+    expect(JSON.parse((await stored()).get('@egress') ?? '{}')).toMatchObject({ phase: 'held' })
+    await w.pass(1_000)
+    expect(JSON.parse((await stored()).get('one.test') ?? '{}')).toMatchObject({ flowCount: 1 })
+  })
+})
+
 describe('a store that fails', () => {
   it('while mail is given to it: the call rejects, and the loop goes on', async () => {
     const store = fragile(memoryStore())

@@ -1,7 +1,9 @@
 // A lane as text and back: what the store keeps. Text that is no lane is refused, and a fresh lane takes its place.
 
 import { CAUSES } from './cause.ts'
+import { tokensOf } from './lane-pace.ts'
 import { type LaneState, openLane } from './lane-state.ts'
+import type { LaneLimits } from './limits.ts'
 
 /** One line of JSON. */
 export function saveLane(state: LaneState): string {
@@ -17,6 +19,42 @@ export function loadLane(text: string): LaneState | undefined {
     return undefined
   }
   return isLane(read) ? { ...BLANK, ...read } : undefined
+}
+
+/** The share of its burst that a lane may spend unsaved: a crash then lets at most so much go twice. */
+const UNSAVED_SHARE = 0.02
+
+/**
+ * Whether what became of a lane must be saved with the next commit. What only counts, and tokens while few of the
+ * burst were spent, may wait a moment for company: a busy relay would write each lane's row for every message.
+ * Lanes with caps or a warm-up never wait, since those are promised to the message.
+ * @param saved what a restart would find; `undefined` for a lane without a row
+ */
+export function isWorthSaving(
+  saved: LaneState | undefined,
+  state: LaneState,
+  limits: LaneLimits,
+  now: number,
+): boolean {
+  if (limits.caps.length > 0 || limits.warmup !== undefined) return true
+  const before = saved ?? BLANK
+  if (
+    state.phase !== before.phase ||
+    state.rate !== before.rate ||
+    state.slots !== before.slots ||
+    state.refusedRate !== before.refusedRate ||
+    state.refusedSlots !== before.refusedSlots ||
+    state.rampRate !== before.rampRate ||
+    state.hold !== before.hold ||
+    state.level !== before.level ||
+    state.holds !== before.holds ||
+    state.suspects.length !== before.suspects.length ||
+    state.strange !== before.strange ||
+    state.deafUntil !== before.deafUntil
+  )
+    return true
+  const found = saved === undefined ? limits.burst : tokensOf(saved, limits, now)
+  return found - tokensOf(state, limits, now) > UNSAVED_SHARE * limits.burst
 }
 
 const BLANK = openLane({ burst: 1, caps: [], concurrency: 1 }, 0)

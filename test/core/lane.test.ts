@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import {
   clampLane,
+  depart,
   holdLane,
   isQuiet,
+  isWorthSaving,
   loadLane,
   opening,
   openLane,
@@ -427,6 +429,30 @@ describe('a lane that was put away', () => {
     for (let i = 0; i < 5; i += 1) lane.send(OK)
     lane.send(slowDown())
     expect(loadLane(saveLane(lane.state))).toEqual(lane.state)
+  })
+
+  it('is saved with every message where that is promised, and where few tokens make the burst', () => {
+    const capped = perMinute(20, { burst: 1_000, caps: [{ count: 50, perMs: DAY, text: '50/d' }] })
+    const warming = perMinute(20, { burst: 1_000, warmup: { startAt: 0, daily: [30] } })
+    for (const limits of [capped, warming, perMinute(20, { burst: 20 })]) {
+      const lane = new Driven(limits)
+      lane.send(OK)
+      expect(isWorthSaving(undefined, lane.state, limits, lane.now)).toBe(true)
+    }
+  })
+
+  it('waits to be saved while only tokens were spent, at most a fiftieth of its burst', () => {
+    const limits = perMinute(60_000, { burst: 1_000 })
+    const fresh = openLane(limits, 0)
+    const spent = (count: number) => depart(fresh, limits, 0, count)
+    expect(isWorthSaving(fresh, spent(20), limits, 0)).toBe(false)
+    expect(isWorthSaving(fresh, spent(21), limits, 0)).toBe(true)
+    expect(isWorthSaving(undefined, spent(21), limits, 0)).toBe(true)
+    expect(isWorthSaving(spent(20), spent(40), limits, 0)).toBe(false)
+    const lane = new Driven(limits)
+    const before = lane.state
+    lane.send(slowDown())
+    expect(isWorthSaving(before, lane.state, limits, lane.now)).toBe(true)
   })
 
   it('is refused when what was stored is no lane', () => {

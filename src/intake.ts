@@ -84,13 +84,27 @@ export class Intake {
     this.#assertOpen()
     const { maxMessageBytes } = this.#options
     const frozen =
-      freezeAtOnce(this.#target, mail, { maxMessageBytes }) ??
-      (await freeze(this.#target, mail, { maxMessageBytes }))
+      freezeAtOnce(this.#target, mail, { maxMessageBytes }) ?? (await this.#freezeUnlessStopped(mail))
     this.#fit(frozen.bytes.byteLength)
     const learning = this.#grouping.learn(frozen.to)
     if (learning) await learning
     this.#assertOpen()
     return this.#store(frozen, send)
+  }
+
+  /** The transporter's plugins may never answer: then closing gives the slot back. */
+  async #freezeUnlessStopped(mail: unknown): Promise<Frozen> {
+    let stop: (error: unknown) => void = () => undefined
+    const stopped = new Promise<never>((_, reject) => {
+      stop = reject
+    })
+    const forget = this.#stopOn(undefined, stop)
+    const { maxMessageBytes } = this.#options
+    try {
+      return await Promise.race([freeze(this.#target, mail, { maxMessageBytes }), stopped])
+    } finally {
+      forget()
+    }
   }
 
   async #stoppable(mail: unknown, send: ResolvedSend): Promise<Taken> {

@@ -105,6 +105,17 @@ describe('close', () => {
     for (const result of await ended) expect(result).toMatchObject({ reason: { code: 'CLOSED' } })
   })
 
+  it('ends those whose plugin never answers, of bytes too', async () => {
+    const transporter = createTransport({ host: '127.0.0.1', port: 1 })
+    transporter.use('compile', () => {})
+    const mailer = wrapTransport(transporter, { store: memoryStore() })
+    const raw = { raw: 'Subject: x\r\n\r\nx', envelope: { from: 'shop@sender.test', to: 'a@one.test' } }
+    const sends = Promise.allSettled([mailer.sendWithRetry(raw), mailer.sendWithRetry(mail('a@one.test'))])
+    await mailer.close({ timeout: 0 })
+    for (const sent of await sends) expect(sent).toMatchObject({ reason: { code: 'CLOSED' } })
+    transporter.close()
+  })
+
   it('ends those who wait for an outcome or for idle', async () => {
     const w = await world()
     await w.mailer.hold('one.test')

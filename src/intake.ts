@@ -74,12 +74,12 @@ export class Intake {
 
   /** Freezes and stores a mail; bounded, so that a burst of large mail does not fill the memory. */
   take(mail: unknown, send: ResolvedSend): Promise<Taken> {
-    // bytes need no building that could take its time: nobody has to be able to stop it
-    if (send.signal === undefined && isBytes(mail)) return this.#queue.add(() => this.#quick(mail, send))
+    // who waits without a signal costs a closure, and hears of a close when it is his turn
+    if (send.signal === undefined) return this.#queue.add(() => this.#freezeAndStore(mail, send))
     return this.#stoppable(mail, send)
   }
 
-  async #quick(mail: unknown, send: ResolvedSend): Promise<Taken> {
+  async #freezeAndStore(mail: unknown, send: ResolvedSend): Promise<Taken> {
     if (this.#isBreathless()) await this.#turned
     this.#assertOpen()
     const { maxMessageBytes } = this.#options
@@ -92,7 +92,7 @@ export class Intake {
     return this.#store(frozen, send)
   }
 
-  /** The transporter's plugins may never answer: then closing gives the slot back. */
+  /** An attachment may never end, or a plugin answer: closing gives the slot back. */
   async #freezeUnlessStopped(mail: unknown): Promise<Frozen> {
     let stop: (error: unknown) => void = () => undefined
     const stopped = new Promise<never>((_, reject) => {
@@ -311,12 +311,6 @@ export class Intake {
     if (!same) throw keyConflict(key)
     return stored.message
   }
-}
-
-/** Whether a mail is bytes already. */
-function isBytes(mail: unknown): boolean {
-  const raw = typeof mail === 'object' && mail !== null ? (mail as { readonly raw?: unknown }).raw : undefined
-  return typeof raw === 'string' || raw instanceof Uint8Array
 }
 
 function keyConflict(key: string | undefined): SteadymailError {

@@ -4,6 +4,7 @@
 import type { Clock, Timer } from './clock.ts'
 import { SteadymailError } from './core/error.ts'
 import type { Events, MessageStatus, Outcome, RecipientStatus } from './events.ts'
+import { Pace } from './pace.ts'
 import type { Store, Stored } from './stores/store.ts'
 import { aboutMessage } from './tell.ts'
 
@@ -40,6 +41,10 @@ export class Outcomes {
   readonly #rejected = new Map<string, { readonly at: number; readonly waitMs: number }>()
   #timer: Timer | undefined
   #poll: Timer | undefined
+  /** Tickets that somebody has begun to wait for, and whether another process ends them. */
+  readonly #asked: { readonly ticket: string; readonly poll: boolean }[] = []
+  #answering = false
+  readonly #pace: Pace
   #closed = false
   #handled: Promise<void> = Promise.resolve()
   readonly #telling = new Set<Promise<void>>()
@@ -58,6 +63,7 @@ export class Outcomes {
     this.#clock = clock
     this.#events = events
     this.#handler = handler
+    this.#pace = new Pace(clock)
   }
 
   /** Messages whose last recipient ended. */
@@ -107,19 +113,35 @@ export class Outcomes {
         reject(signal?.reason)
       }
     })
-    // the outcome may have come before anybody waited; a store that fails is asked again by whoever asks again
-    this.#resolveKnown(ticket).then(
-      (known) => {
-        if (!known && poll) this.poll()
-      },
-      (error) => this.#reject(ticket, error),
-    )
+    this.#asked.push({ ticket, poll })
+    if (!this.#answering) void this.#answer()
     signal?.addEventListener('abort', giveUp)
     try {
       return await promise
     } finally {
       signal?.removeEventListener('abort', giveUp)
     }
+  }
+
+  /**
+   * The outcome may have come before anybody waited. Thousands may ask at once, and a look takes SQLite 30 µs:
+   * all of them in one turn would hold up the event loop.
+   */
+  async #answer(): Promise<void> {
+    this.#answering = true
+    while (this.#asked.length > 0) {
+      for (const { ticket, poll } of this.#asked.splice(0)) {
+        if (!this.#waiting.has(ticket)) continue
+        try {
+          const known = await this.#resolveKnown(ticket)
+          if (!known && poll) this.poll()
+        } catch (error) {
+          this.#reject(ticket, error) // a store that fails is asked again by whoever asks again
+        }
+        await this.#pace.step()
+      }
+    }
+    this.#answering = false
   }
 
   /** Looks for outcomes that another process brought about, as long as somebody waits here. */
@@ -136,6 +158,7 @@ export class Outcomes {
       await this.#resolveKnown(ticket).catch((error) => {
         if (isNotFound(error)) this.#reject(ticket, error) // any other failure of the store passes
       })
+      await this.#pace.step()
     }
     this.poll()
   }
@@ -206,6 +229,7 @@ export class Outcomes {
         this.#rejected.set(ticket, { at: this.#clock.now() + waitMs, waitMs })
         if (++inARow === MOST_IN_A_ROW) break
       }
+      await this.#pace.step() // a handler that returns at once waits for nothing
     }
     if (done.length > 0) {
       await this.#store.acknowledge(done)

@@ -12,7 +12,11 @@ const files = (readdirSync(src, { recursive: true }) as string[]).filter((f) => 
 function floor(file: string): number {
   const top = file.split('/')[0] ?? ''
   if (top === 'core' || top === 'providers') return 0
-  if (/^(clock|transporter|freeze|sibling|envelope|render|attempt|answer|body|address|gate)\.ts$/.test(file))
+  if (
+    /^(clock|pace|transporter|freeze|sibling|envelope|render|attempt|answer|body|address|gate)\.ts$/.test(
+      file,
+    )
+  )
     return 1
   if (top === 'stores' || top === 'mx' || file === 'sqlite.ts') return 1
   if (

@@ -1,6 +1,7 @@
 // onSettled is durable: at least once per message, again after a rejection, a crash or a restart, until it resolves.
 
-import { memoryStore, type Outcome, wrapTransport } from 'steadymail'
+import { memoryStore, type Outcome, type Store, wrapTransport } from 'steadymail'
+import { sampleMessage } from 'steadymail/testing'
 import { describe, expect, it } from 'vitest'
 import { MINUTE, mail, runner, world } from './scenarios/world.ts'
 
@@ -275,5 +276,75 @@ describe('live events', () => {
     expect(order.at(-1)).toBe('accepted')
     expect(order.slice(0, 2).sort()).toEqual(['a@one.test', 'b@two.test'])
     expect(order).toHaveLength(3)
+  })
+})
+
+describe('the event loop turns meanwhile', () => {
+  /** Turns of the event loop until it is done. */
+  async function turnsUntil(done: Promise<unknown>): Promise<number> {
+    let over = false
+    done.then(
+      () => {
+        over = true
+      },
+      () => {
+        over = true
+      },
+    )
+    let turns = 0
+    for (; !over; turns++) await new Promise((resolve) => setImmediate(resolve))
+    return turns
+  }
+
+  async function settledMail(messages: number): Promise<Store> {
+    const store = memoryStore()
+    await store.open()
+    const at = Date.now()
+    for (let n = 0; n < messages; n++) {
+      const added = sampleMessage([`user${n}@one.test`])
+      await store.add(added, undefined, 0)
+      await store.amend(
+        added.message.id,
+        ({ deliveries }) => deliveries.map((d) => ({ ...d, state: 'accepted', settledAt: at }) as const),
+        at,
+        0,
+        true,
+      )
+    }
+    return store
+  }
+
+  it('when onSettled is given a backlog and returns at once', async () => {
+    const store = await settledMail(1_000)
+    let calls = 0
+    let all: () => void = () => undefined
+    const handled = new Promise<void>((resolve) => {
+      all = resolve
+    })
+    const mailer = wrapTransport('smtp://127.0.0.1:9', {
+      store,
+      onSettled: () => {
+        if (++calls === 1_000) all()
+      },
+    })
+    const turns = turnsUntil(handled)
+    await mailer.start()
+    expect(await turns).toBeGreaterThan(1_000 / 50)
+    await mailer.close()
+    await store.close()
+  })
+
+  it('when a thousand wait for their outcomes at once', async () => {
+    const store = await settledMail(1_000)
+    const mailer = wrapTransport('smtp://127.0.0.1:9', { store })
+    await mailer.start()
+    const tickets = await Promise.all(
+      (await mailer.list({ limit: 1_000 })).map(({ id }) => mailer.ticket(id)),
+    )
+    const outcomes = Promise.all(tickets.map((ticket) => ticket?.settled()))
+    expect(await turnsUntil(outcomes)).toBeGreaterThan(1_000 / 50)
+    expect((await outcomes).map((outcome) => outcome?.status)).toEqual(Array(1_000).fill('accepted'))
+    await mailer.close()
+    await store.close()
   })
 })

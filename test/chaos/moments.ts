@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { smtpServer } from 'steadymail/testing'
 import { audit, type Counts } from './fixtures/audit.ts'
 import { start } from './fixtures/child.ts'
-import { addressOf, type ChaosPlan } from './fixtures/plan.ts'
+import { addressOf, type ChaosPlan, chance } from './fixtures/plan.ts'
 
 /** A pause of 15 minutes after a crash takes 3 s of the machine's. */
 const FACTOR = 300
@@ -57,16 +57,5 @@ export async function runMoments(kills: number, seed: number): Promise<Moments> 
   } finally {
     await server.close()
     rmSync(folder, { recursive: true, force: true })
-  }
-}
-
-/** mulberry32: the same moments from the same seed. */
-function chance(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = Math.imul(state ^ (state >>> 15), state | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296
   }
 }

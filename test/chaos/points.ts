@@ -127,7 +127,7 @@ export async function runPoint(point: Point): Promise<Counts> {
     const code = await second.ended
     if (code !== 0) throw new Error(`${point.name}: the second process ended by ${code}`)
     const stored = [...first.said('stored'), ...second.said('stored')]
-    const counts = await audit(file, stored, server, plan.person === 'purge')
+    const counts = await audit(file, stored, server, { purged: plan.person === 'purge' })
     counts.wrong.push(...handled(plan, [...first.said('settled'), ...second.said('settled')]))
     return counts
   } finally {

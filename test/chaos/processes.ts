@@ -1,57 +1,11 @@
 // Several processes on one file: a message that kills each of them, a process that is paused and wakes up behind
 // its successor, take-over after a kill and after a clean stop, and a rolling deploy.
 
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { type SmtpEvent, type SmtpServer, smtpServer } from 'steadymail/testing'
-import { audit, type Counts } from './fixtures/audit.ts'
-import { type Child, start } from './fixtures/child.ts'
+import type { SmtpEvent } from 'steadymail/testing'
+import type { Counts } from './fixtures/audit.ts'
+import type { Child } from './fixtures/child.ts'
 import { addressOf, type ChaosPlan } from './fixtures/plan.ts'
-
-interface Stage {
-  readonly server: SmtpServer
-  readonly plan: ChaosPlan
-  start(more?: Partial<ChaosPlan>): Promise<Child>
-}
-
-/** Gives a server and a file, ends every process, and audits. */
-async function on(more: Partial<ChaosPlan>, act: (stage: Stage) => Promise<void>): Promise<Counts> {
-  const folder = mkdtempSync(join(tmpdir(), 'steadymail-chaos-'))
-  const file = join(folder, 'outbox.db')
-  const server = await smtpServer()
-  const children: Child[] = []
-  const plan: ChaosPlan = { file, port: server.port, factor: 20, stretch: 3, epoch: Date.now(), ...more }
-  try {
-    await act({
-      server,
-      plan,
-      start: async (also) => {
-        const child = await start({ ...plan, ...also })
-        children.push(child)
-        return child
-      },
-    })
-    await Promise.all(children.map((child) => child.ended))
-    return await audit(
-      file,
-      children.flatMap((child) => child.said('stored')),
-      server,
-    )
-  } finally {
-    for (const child of children) {
-      child.kill('SIGCONT')
-      child.kill()
-    }
-    await server.close()
-    rmSync(folder, { recursive: true, force: true })
-  }
-}
-
-/** Resolves when the server has taken so many messages. */
-async function taken(server: SmtpServer, messages: number): Promise<void> {
-  while (server.messages.length < messages) await server.next((line) => line.kind === 'message')
-}
+import { on, taken } from './fixtures/stage.ts'
 
 export interface Poison extends Counts {
   /** Processes that it killed. */

@@ -1,7 +1,8 @@
-// npm run chaos: kills, stops and pauses real processes, and counts what became of their mail against the
-// receiving server's own log. Prints a table; fails when anything was lost or came twice unmarked.
-//   npm run chaos             everything, with 200 random moments
-//   npm run chaos -- 50       everything, with 50
+// npm run chaos: kills, stops and pauses real processes, cuts their power, fills, locks, deletes and tears their
+// files, and counts what became of their mail against the receiving server's own log. Prints a table; fails when
+// anything was lost or came twice unmarked.
+//   npm run chaos             everything, with 200 random moments, 200 torn logs, 100 power cuts of each kind
+//   npm run chaos -- 50       everything, with 50, 50 and 25
 
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -9,10 +10,22 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { backlog } from './backlog.ts'
+import {
+  deletedFile,
+  diskFull,
+  ioErrors,
+  lockedFile,
+  type Refusals,
+  readOnlyFile,
+  stoppedInTransaction,
+} from './disk.ts'
 import { type Counts, none, sum } from './fixtures/audit.ts'
 import { runMoments } from './moments.ts'
 import { POINTS, runPoint } from './points.ts'
+import { type Cuts, powerCuts } from './powercut.ts'
 import { PAUSES, paused, poison, rolling, sameKeys, takeOver } from './processes.ts'
+import { type Tears, tornLogs } from './torn.ts'
+import { earlierVersions, upgrade } from './upgrade.ts'
 
 const moments = Number(process.argv[2] ?? 200)
 const OUTCOMES = 100_000
@@ -27,9 +40,10 @@ async function row(
   note: (counts: never) => string = () => '',
 ): Promise<void> {
   const counts = await run().catch((error): Counts => ({ ...none(), wrong: [String(error)] }))
-  const ends = (['cancelled', 'expired'] as const)
-    .filter((end) => counts[end] > 0)
-    .map((end) => `${counts[end]} ${end}`)
+  const ends = Object.entries({ cancelled: 'cancelled', expired: 'expired', givenUp: 'failed as uncertain' })
+    .map(([end, words]) => [counts[end as 'cancelled' | 'expired' | 'givenUp'], words] as const)
+    .filter(([count]) => count > 0)
+    .map(([count, words]) => `${count} ${words}`)
   line([
     name,
     ...COLUMNS.map((column) => counts[column]),
@@ -38,6 +52,16 @@ async function row(
   wrong.push(...counts.wrong.map((what) => `${name}: ${what}`))
   if (counts.lost > 0) wrong.push(`${name}: ${counts.lost} lost`)
   if (counts.unmarked > 0) wrong.push(`${name}: ${counts.unmarked} came twice unmarked`)
+}
+
+/** Several runs in one row. */
+async function several(runs: number, run: (seed: number) => Promise<Refusals>): Promise<Refusals> {
+  let total: Refusals | undefined
+  for (let seed = 1; seed <= runs; seed++) {
+    const one = await run(seed)
+    total = { ...one, ...sum(total ?? none(), one), refused: (total?.refused ?? 0) + one.refused }
+  }
+  return total ?? { ...none(), refused: 0, how: '' }
 }
 
 /** Several points in one row. */
@@ -74,6 +98,42 @@ await row('the one that delivers is stopped', () => takeOver('SIGTERM'), took)
 await row('the one that delivers is killed', () => takeOver('SIGKILL'), took)
 await row('rolling deploy, 6 generations of 2', rolling)
 await row('the same 60 keys from four processes, one killed', sameKeys)
+
+const refused = ({ refused, how }: Refusals) => `${how}; ${refused} calls refused`
+await row('the disk is full, three times', diskFull, refused)
+await row('read-only at the start, and twice under way', readOnlyFile, refused)
+await row('locked by another process, three times', lockedFile, refused)
+for (const end of ['SIGCONT', 'SIGKILL'] as const)
+  await row('another process is stopped inside a transaction', () => stoppedInTransaction(end), refused)
+await row(
+  'the file is deleted, and put back',
+  deletedFile,
+  (counts: Awaited<ReturnType<typeof deletedFile>>) =>
+    `${counts.into} confirmed in the 0.1 s before it is noticed`,
+)
+for (const where of ['statements', 'store'] as const)
+  await row(
+    where === 'store'
+      ? 'a store that fails, a third of all calls, on and off'
+      : 'I/O errors, a third of all statements, on and off',
+    () => several(10, (seed) => ioErrors(where, seed)),
+    ({ refused }: Refusals) => `10 runs, ${refused} calls refused`,
+  )
+for (const choice of ['retry', 'park', 'fail'] as const)
+  await row(
+    `power cut, onUncertain: '${choice}'`,
+    () => powerCuts(Math.ceil(moments / 2), 1, choice),
+    ({ cuts, how, lastMoments, earliestMs }: Cuts) =>
+      `${cuts} cuts, by ${how}${lastMoments === 0 ? '' : `; ${lastMoments} sent again unmarked, first sent at most ${earliestMs} ms before the cut`}`,
+  )
+await row(
+  'the log is torn or garbled at random',
+  () => tornLogs(moments, 1),
+  ({ tears, before, behind }: Tears) =>
+    `${tears} tears; all ${before} confirmed before the tear there, ${behind} behind it gone`,
+)
+for (const version of earlierVersions())
+  await row(`upgrade from schema ${version}, killed 20 times at its start`, () => upgrade(version, 20, 1))
 
 const folder = mkdtempSync(join(tmpdir(), 'steadymail-chaos-'))
 const { calls, rejected, otherCalls, left, ms } = await backlog(join(folder, 'outbox.db'), OUTCOMES)

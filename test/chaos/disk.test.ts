@@ -1,0 +1,96 @@
+// The short form of what npm run chaos does to files and disks: full, read-only, locked, deleted, failing, torn,
+// robbed of their power, and of an older version.
+
+import { describe, expect, it } from 'vitest'
+import {
+  deletedFile,
+  diskFull,
+  ioErrors,
+  lockedFile,
+  type Refusals,
+  readOnlyFile,
+  stoppedInTransaction,
+} from './disk.ts'
+import type { Counts } from './fixtures/audit.ts'
+import { powerCuts } from './powercut.ts'
+import { tornLogs } from './torn.ts'
+import { earlierVersions, upgrade } from './upgrade.ts'
+
+const MINUTE = { timeout: 60_000 }
+
+function sound(counts: Counts): void {
+  expect(counts).toMatchObject({ lost: 0, unmarked: 0, wrong: [] })
+  expect(counts.stored).toBeGreaterThan(0)
+}
+
+function delivered(counts: Refusals): void {
+  sound(counts)
+  expect(counts.accepted).toBeGreaterThanOrEqual(counts.stored)
+  expect(counts.refused).toBeGreaterThan(0)
+}
+
+describe.concurrent('calls are refused with what is wrong, and once it is right all is delivered', () => {
+  it('the disk is full, also when the process is killed and started again', MINUTE, async () => {
+    delivered(await diskFull())
+  })
+
+  it('the file is read-only', MINUTE, async () => {
+    delivered(await readOnlyFile())
+  })
+
+  it('another process holds the lock', MINUTE, async () => {
+    delivered(await lockedFile())
+  })
+
+  it.each(['SIGCONT', 'SIGKILL'] as const)(
+    'another process is stopped inside a transaction, until %s',
+    MINUTE,
+    async (end) => {
+      delivered(await stoppedInTransaction(end))
+    },
+  )
+
+  it(
+    'the file is deleted: nothing is confirmed later than 0.1 s after, and the rest is in what was deleted',
+    MINUTE,
+    async () => {
+      delivered(await deletedFile())
+    },
+  )
+
+  it.each(['statements', 'store'] as const)('a third of all %s fails, on and off', MINUTE, async (where) => {
+    delivered(await ioErrors(where, 7))
+  })
+})
+
+describe.concurrent('what was confirmed is there', () => {
+  it('after power cuts that leave what was synced and any part of the rest', MINUTE, async () => {
+    const counts = await powerCuts(4, 7, 'retry')
+    sound(counts)
+    expect(counts.accepted).toBe(counts.stored)
+  })
+
+  it("after power cuts, and with onUncertain: 'fail' nothing comes twice", MINUTE, async () => {
+    const counts = await powerCuts(3, 7, 'fail', 'of Node')
+    sound(counts)
+    expect(counts.duplicates).toBe(0)
+    expect(counts.accepted + counts.givenUp).toBe(counts.stored)
+  })
+
+  it('before the tear, in a log that is torn or garbled', MINUTE, async () => {
+    const counts = await tornLogs(20, 7)
+    sound(counts)
+    expect(counts.before).toBeGreaterThan(0)
+    expect(counts.accepted).toBe(counts.stored)
+  })
+
+  it.each(earlierVersions())(
+    'in a file of schema %i, though its upgrade is killed',
+    MINUTE,
+    async (version) => {
+      const counts = await upgrade(version, 3, 7)
+      sound(counts)
+      expect(counts.accepted).toBe(counts.stored)
+    },
+  )
+})

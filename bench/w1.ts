@@ -40,7 +40,7 @@ export async function startSink(): Promise<Sink> {
 const filler = 'The quick brown fox jumps over the lazy dog, and the mail goes out. \r\n'
 const body = filler.repeat(Math.ceil(SIZE / filler.length)).slice(0, SIZE)
 
-const mimeMail = (n: number) => ({
+export const mimeMail = (n: number) => ({
   from: 'shop@sender.test',
   to: `user${n}@domain${n % DOMAINS}.test`,
   subject: `Message ${n}`,
@@ -53,7 +53,7 @@ const rawMail = (n: number) => {
   return { envelope: { from: 'shop@sender.test', to: [to] }, raw: Buffer.from(`${head}${n} ${body}`) }
 }
 
-const pool = (port: number) =>
+export const pool = (port: number) =>
   createTransport({
     host: '127.0.0.1',
     port,

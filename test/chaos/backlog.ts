@@ -6,6 +6,7 @@ import { manualClock, sampleMessage } from 'steadymail/testing'
 
 const ADDED_AT_ONCE = 500
 const REJECTED_EVERY = 250
+const quiet = () => undefined
 
 export interface Backlog {
   /** Outcomes that nobody acknowledged at the end. */
@@ -47,6 +48,7 @@ export async function backlog(file: string, messages: number): Promise<Backlog> 
   const mailer = wrapTransport('smtp://127.0.0.1:9', {
     store,
     clock,
+    logger: { debug: quiet, info: quiet, warn: quiet, error: quiet }, // what is rejected is counted, not printed
     onSettled: ({ id }) => {
       calls++
       if (bad.has(id)) throw new Error('no such order')

@@ -4,7 +4,7 @@ import { memoryStore, wrapTransport } from 'steadymail'
 import { sqliteStore } from 'steadymail/sqlite'
 import { describe, expect, it } from 'vitest'
 import { MINUTE, mail, runner, type World, world } from '../scenarios/world.ts'
-import { files, openRaw } from '../stores/fixtures/files.ts'
+import { files, openRaw, Saboteur } from '../stores/fixtures/files.ts'
 import { failing, type Verb } from './fixtures/failing.ts'
 
 const fresh = files()
@@ -165,4 +165,13 @@ it('another process holds the lock while the mailer closes: close waits for it, 
   expect(states).toEqual([{ state: 3 }, { state: 3 }])
   expect(ticket.duplicate).toBe(false)
   other.close()
+})
+
+it('the disk fails while the store looks whether its file should shrink: nobody has to know', async () => {
+  const saboteur = new Saboteur('SQLITE_IOERR_READ')
+  const store = sqliteStore(fresh(), { driver: saboteur.driver })
+  await store.open()
+  saboteur.broken = /freelist_count|page_count/
+  expect(await store.purge({ settledBefore: 0, failedBefore: 0, keysBefore: 0 }, 10)).toBe(0)
+  await store.close()
 })

@@ -80,10 +80,14 @@ export class Upkeep {
   }
 
   #tooManyFree(): boolean {
-    const { freelist_count: free } = this.#free.get() as { freelist_count: number }
-    if (free <= KEPT_FREE) return false
-    const { page_count: pages } = this.#pages.get() as { page_count: number }
-    return free > pages / 4
+    try {
+      const { freelist_count: free } = this.#free.get() as { freelist_count: number }
+      if (free <= KEPT_FREE) return false
+      const { page_count: pages } = this.#pages.get() as { page_count: number }
+      return free > pages / 4
+    } catch {
+      return false // a disk that cannot be read is told of by whoever needs it: this is asked from a callback
+    }
   }
 
   close(): void {

@@ -1,7 +1,7 @@
 // A million messages waiting over 50,000 lanes: start-up, memory, what one more message costs, and how long
 // the event loop is held up. Run as a child: `node --expose-gc --import tsx bench/backlog.ts <waiting> <lanes>`.
 
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
@@ -22,6 +22,8 @@ export interface Backlog {
   readonly perMessage: number
   readonly loopP99: number
   readonly loopMax: number
+  /** CPU of this process's main thread in its longest turn of over 20 ms; the rest is other processes'. Linux only. */
+  readonly loopMaxCpu: number | undefined
 }
 
 const SENT = 5_000
@@ -53,6 +55,7 @@ async function measure(waiting: number, lanes: number): Promise<Backlog> {
       policies: [{ name: 'bench', domains: ['*'], rate: '100000/s', burst: 100_000 }],
     })
     delay.enable()
+    const longest = longestTurn()
     const began = performance.now()
     await mailer.start()
     const startMs = performance.now() - began
@@ -66,6 +69,7 @@ async function measure(waiting: number, lanes: number): Promise<Backlog> {
     await Promise.all(tickets.map((ticket) => ticket.settled()))
     const used = process.cpuUsage(cpu)
     delay.disable()
+    const loopMaxCpu = longest()
     await mailer.close()
     return {
       waiting,
@@ -77,9 +81,31 @@ async function measure(waiting: number, lanes: number): Promise<Backlog> {
       perMessage: (used.user + used.system) / SENT,
       loopP99: delay.percentile(99) / 1e6,
       loopMax: delay.max / 1e6,
+      loopMaxCpu,
     }
   } finally {
     rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** Looks every 5 ms what CPU the main thread has taken, if the last look is longer ago than it should be. */
+function longestTurn(): () => number | undefined {
+  const file = `/proc/self/task/${process.pid}/schedstat`
+  if (!existsSync(file)) return () => undefined
+  const cpu = () => Number(readFileSync(file, 'latin1').split(' ')[0]) / 1e6
+  let longest = 0
+  let lookedAt = performance.now()
+  let before = cpu()
+  const timer = setInterval(() => {
+    const now = performance.now()
+    const used = cpu()
+    if (now - lookedAt > 20) longest = Math.max(longest, used - before)
+    lookedAt = now
+    before = used
+  }, 5)
+  return () => {
+    clearInterval(timer)
+    return longest
   }
 }
 

@@ -130,6 +130,18 @@ export async function steady(
   }
 }
 
+/** Messages stored per second by a process that only enqueues. */
+export async function enqueueAlone(n: number, store: Store, mail: (n: number) => object): Promise<number> {
+  const mailer = wrapTransport(pool(9), { store, deliver: false })
+  await mailer.start()
+  const mails = Array.from({ length: n }, (_, i) => mail(i))
+  const began = performance.now()
+  await Promise.all(mails.map((one) => mailer.sendWithRetry(one)))
+  const rate = (n / (performance.now() - began)) * 1000
+  await mailer.close()
+  return rate
+}
+
 const folder = mkdtempSync(join(tmpdir(), 'steadymail-bench-'))
 let files = 0
 
@@ -138,6 +150,11 @@ export const ways: Record<string, (port: number, n: number) => Promise<Figures>>
   'sqlite, raw': (port, n) => steady(port, n, sqliteStore(join(folder, `${files++}.db`)), rawMail),
   'memory, MIME': (port, n) => steady(port, n, memoryStore(), mimeMail),
   'memory, raw': (port, n) => steady(port, n, memoryStore(), rawMail),
+}
+
+export const enqueueing: Record<string, (n: number) => Promise<number>> = {
+  'sqlite, MIME': (n) => enqueueAlone(n, sqliteStore(join(folder, `${files++}.db`)), mimeMail),
+  'sqlite, raw': (n) => enqueueAlone(n, sqliteStore(join(folder, `${files++}.db`)), rawMail),
 }
 
 export function cleanUp(): void {

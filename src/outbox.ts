@@ -57,6 +57,8 @@ import type { Target } from './transporter.ts'
 const CLAIM_MARGIN_MS = 60_000
 /** Recipients in a row of one host set before another's: a connection costs as much as some ten messages. */
 const RUN = 10
+/** Turns of the event loop before one of ours where it means a commit: replies that come close together share it. An idle loop turns at once. */
+const GATHER_TURNS = 3
 /** What may wait for other lanes to be saved along waits so long. */
 const SAVE_LATER_MS = 250
 const STORE_RETRY_MS = 1_000
@@ -201,7 +203,15 @@ export class Outbox {
   ask(): void {
     if (this.#asked) return
     this.#asked = true
+    this.#askAfter(this.parts.store.durable ? GATHER_TURNS : 1)
+  }
+
+  #askAfter(turns: number): void {
     this.parts.clock.turn(() => {
+      if (turns > 1) {
+        this.#askAfter(turns - 1)
+        return
+      }
       this.#asked = false
       void this.#run()
     })

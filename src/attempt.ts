@@ -138,9 +138,9 @@ class Try implements Attempting {
     this.resolve = resolve
     this.startedAt = clock.monotonic()
     this.controller = target.abortable
-      ? target.kind === 'plugin'
-        ? new AbortController()
-        : new QuickSignal()
+      ? target.quickSignal
+        ? new QuickSignal()
+        : new AbortController()
       : undefined
     this.timer = clock.after(request.timeoutMs, () => this.giveUp('timeout'))
     request.signal?.addEventListener('abort', this.onAbort, { once: true })
@@ -435,7 +435,7 @@ class TryMessage implements Readonly<FrozenMessage> {
   }
 }
 
-/** What nodemailer's SMTP transports use of an AbortSignal, at a tenth of its cost; plugins get a real one. */
+/** What nodemailer's SMTP transports use of an AbortSignal, at a tenth of its cost; other plugins get a real one. */
 class QuickSignal {
   aborted = false
   reason: unknown

@@ -38,6 +38,8 @@ export interface TransportFacts {
   readonly route?: 'relay' | 'direct'
   /** Attempts it can have under way. */
   readonly maxConnections?: number
+  /** It uses of a signal only `aborted` and the `abort` listeners, and is given one without an AbortSignal's cost. @default false */
+  readonly quickSignal?: boolean
   /** The best MX host of a domain, and the same from memory. */
   resolve?(domain: string): Promise<{ readonly mx: string; readonly ttlMs: number }>
   peek?(domain: string): string | undefined
@@ -61,6 +63,8 @@ export interface Target {
   readonly host: string | undefined
   /** Whether a send takes an AbortSignal (nodemailer ≥ 10.5). */
   readonly abortable: boolean
+  /** Whether a signal with `aborted` and the `abort` listeners is enough for it. */
+  readonly quickSignal: boolean
   /** Whether we made it, and so close it. */
   readonly owned: boolean
   /** What the user should know about it, one sentence each; empty when all is well. */
@@ -234,6 +238,7 @@ function target({ kind, name, transporter, transport, owned, options }: Parts): 
           : 'localhost'
         : undefined,
     abortable: kind !== 'sendmail-only' && facts?.supportsAbortSignal === true,
+    quickSignal: kind === 'smtp' || kind === 'smtp-pool' || facts?.steadymail?.quickSignal === true,
     advice: adviceFor(kind, settings),
     verify: () => verify(emitter),
     async close() {

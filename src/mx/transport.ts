@@ -19,6 +19,7 @@ export interface MxFacts extends MxResolver {
   readonly route: 'direct'
   /** How many messages it can have under way. */
   readonly maxConnections: number
+  readonly quickSignal: true
   /** Sockets open now, or being opened. */
   readonly connections: number
 }
@@ -62,6 +63,7 @@ export function makeMxTransport(settings: MxSettings, { clock, isRecycle }: MxPa
     steadymail: {
       route: 'direct' as const,
       maxConnections: settings.pool.maxConnections,
+      quickSignal: true as const,
       get connections() {
         return pool.open
       },

@@ -1,10 +1,13 @@
 // W1 through mxTransport instead of a pool to one relay: the same messages, sink and 5 connections, as ratios
-// to nodemailer's pool in the same round; then 1,000 domains with MX hosts of their own, with bounded sockets.
+// to nodemailer's pool in the same round, for the transport alone and with the engine above it; then 1,000
+// domains with MX hosts of their own over 100 sockets, in a process of their own, with its peak of memory.
 // Needs a built package (npm run build).
 
+import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import type { Store } from '../src/index.ts'
 import { baseline, startSink } from './w1.ts'
 
@@ -33,9 +36,8 @@ interface Course {
   readonly store: Store
 }
 
-/** Messages per second, µs of CPU a message, and the most sockets open at a time. */
-async function direct({ port, n, domains, connections, mx, store }: Course) {
-  const transport = mxTransport({
+function directTo(port: number, connections: number, mx: (domain: string) => string) {
+  return mxTransport({
     name: 'mail.sender.test',
     port,
     allowLocal: true,
@@ -56,6 +58,11 @@ async function direct({ port, n, domains, connections, mx, store }: Course) {
       },
     },
   })
+}
+
+/** Messages per second, µs of CPU a message, the most sockets open at a time, and the most memory in use. */
+async function direct({ port, n, domains, connections, mx, store }: Course) {
+  const transport = directTo(port, connections, mx)
   const mailer = wrapTransport(transport, {
     store,
     policies: [{ name: 'bench', domains: ['*'], rate: '100000/s', burst: 100_000, concurrency: CONNECTIONS }],
@@ -67,6 +74,7 @@ async function direct({ port, n, domains, connections, mx, store }: Course) {
   mailer.on('accepted', () => {
     peak = Math.max(peak, transport.steadymail.connections)
   })
+  const rssBefore = process.memoryUsage.rss()
   const cpuBefore = process.cpuUsage()
   const began = performance.now()
   await Promise.all(mails.map((mail) => mailer.sendWithRetry(mail)))
@@ -74,11 +82,49 @@ async function direct({ port, n, domains, connections, mx, store }: Course) {
   const rate = (n / (performance.now() - began)) * 1000
   const used = process.cpuUsage(cpuBefore)
   const cpu = (used.user + used.system) / n
+  const rss = process.resourceUsage().maxRSS * 1024
   const { accepted } = await mailer.health()
   if (accepted !== n) throw new Error(`accepted ${accepted} of ${n}`)
   await mailer.close()
   transport.close()
-  return { rate, cpu, peak }
+  return { rate, cpu, peak, rss, rssBefore }
+}
+
+/** The transport alone, without the engine above it: what steadymail's own share of the rest is, can be seen from it. */
+async function bare({ port, n, domains, connections, mx }: Omit<Course, 'store'>) {
+  const transport = directTo(port, connections, mx)
+  const mails = Array.from({ length: n }, (_, i) => {
+    const { envelope, raw } = rawMail(i, domains)
+    return {
+      data: {},
+      message: {
+        getEnvelope: () => envelope,
+        messageId: () => `<${i}@sender.test>`,
+        bodyFacts: () => ({ size: raw.length, eightBit: false }),
+        takeBody: () => raw,
+      },
+    }
+  })
+  const cpuBefore = process.cpuUsage()
+  const began = performance.now()
+  await new Promise<void>((resolve, reject) => {
+    let next = 0
+    let left = n
+    const go = () => {
+      const mail = mails[next++]
+      if (!mail) return
+      transport.send(mail as never, (error) => {
+        if (error) reject(error)
+        else if (--left === 0) resolve()
+        else go()
+      })
+    }
+    for (let i = 0; i < connections; i++) go()
+  })
+  const rate = (n / (performance.now() - began)) * 1000
+  const used = process.cpuUsage(cpuBefore)
+  transport.close()
+  return { rate, cpu: (used.user + used.system) / n }
 }
 
 const n = Number(process.argv[2] ?? 20_000)
@@ -86,22 +132,45 @@ const rounds = Number(process.argv[3] ?? 3)
 const folder = mkdtempSync(join(tmpdir(), 'steadymail-bench-'))
 const sink = await startSink()
 const one = { port: sink.port, n, domains: 100, connections: CONNECTIONS, mx: () => 'mx.sink.test' }
-for (let round = 0; round < rounds; round++) {
-  const base = await baseline(sink.port, n)
-  const memory = await direct({ ...one, store: memoryStore() })
-  const sqlite = await direct({ ...one, store: sqliteStore(join(folder, `${round}.db`)) })
-  const many = await direct({
-    ...one,
-    domains: 1000,
-    connections: 100,
-    mx: (domain) => `mx.${domain}`,
-    store: memoryStore(),
-  })
-  const told = ({ rate, cpu }: { rate: number; cpu: number }) =>
-    `${rate.toFixed(0)} msg/s = ${(rate / base.rate).toFixed(2)} (${cpu.toFixed(0)} µs, ${(base.cpu / cpu).toFixed(2)})`
-  console.log(
-    `pool ${base.rate.toFixed(0)} msg/s (${base.cpu.toFixed(0)} µs of CPU); direct, raw: memory ${told(memory)}, sqlite ${told(sqlite)}; 1,000 domains on 1,000 MX ${told(many)}, ${many.peak} sockets at most`,
+const many = { ...one, domains: 1000, connections: 100, mx: (domain: string) => `mx.${domain}` }
+
+/** Its own process, so that the peak is its own. */
+async function apart(store: 'memory' | 'sqlite'): Promise<Awaited<ReturnType<typeof direct>>> {
+  const child = spawn(
+    process.execPath,
+    ['--import', 'tsx', fileURLToPath(import.meta.url), String(n), store, String(sink.port)],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
   )
+  let said = ''
+  for await (const piece of child.stdout) said += piece
+  return JSON.parse(said)
 }
-sink.close()
+
+const store = process.argv[3]
+if (store === 'memory' || store === 'sqlite') {
+  sink.close()
+  const kept = store === 'memory' ? memoryStore() : sqliteStore(join(folder, 'many.db'))
+  process.stdout.write(JSON.stringify(await direct({ ...many, port: Number(process.argv[4]), store: kept })))
+} else {
+  for (let round = 0; round < rounds; round++) {
+    const base = await baseline(sink.port, n)
+    const told = ({ rate, cpu }: { rate: number; cpu: number }) =>
+      `${rate.toFixed(0)} msg/s = ${(rate / base.rate).toFixed(2)} (${cpu.toFixed(0)} µs, ${(base.cpu / cpu).toFixed(2)})`
+    console.log(`pool ${base.rate.toFixed(0)} msg/s (${base.cpu.toFixed(0)} µs of CPU a message)`)
+    console.log(`direct, raw: transport alone ${told(await bare(one))}`)
+    console.log(`  memory ${told(await direct({ ...one, store: memoryStore() }))}`)
+    console.log(`  sqlite ${told(await direct({ ...one, store: sqliteStore(join(folder, `${round}.db`)) }))}`)
+    for (const kept of ['memory', 'sqlite'] as const) {
+      const crowd = await apart(kept)
+      console.log(
+        `  1,000 domains on 1,000 MX, ${kept} ${told(crowd)}; ${crowd.peak} sockets and ${mib(crowd.rss)} at most, of it ${mib(crowd.rssBefore)} before the first was sent`,
+      )
+    }
+  }
+  sink.close()
+}
 rmSync(folder, { recursive: true, force: true })
+
+function mib(bytes: number): string {
+  return `${(bytes / 1_048_576).toFixed(0)} MiB`
+}

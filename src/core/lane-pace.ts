@@ -145,7 +145,7 @@ export function cutRate(state: LaneState, limits: LaneLimits, factor: number, no
 export function boundRate(state: LaneState, limits: LaneLimits, now: number): LaneState {
   if (state.rate === undefined || state.refusedRate === undefined || state.flowCount < MANY) return state
   const bound = Math.max(sustained(state, now), Math.min(FLOOR, configuredRate(limits)))
-  return bound < state.refusedRate ? { ...state, refusedRate: bound, refusedRateAt: now } : state
+  return bound <= state.refusedRate ? { ...state, refusedRate: bound, refusedRateAt: now } : state
 }
 
 /** Accepted recipients per ms, the time of standing still included. */

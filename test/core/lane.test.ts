@@ -262,6 +262,22 @@ describe('a lane that adapts', () => {
     expect((lane.state.rate ?? 0) * MINUTE).toBeLessThan(20)
   })
 
+  it('knows after one refused probe what a receiver takes that counts by the minute', () => {
+    const limits = perMinute(1200)
+    const lane = new Driven(limits)
+    // 300 in a quarter of a minute; the first probe comes too early, the second in the next minute
+    for (let i = 0; i < 300; i += 1) lane.send(OK)
+    const shortHold = slowDown({ holdMs: 20_000, holdMaxMs: 40_000 })
+    lane.send(shortHold)
+    lane.send(shortHold)
+    lane.send(OK)
+    const later = lane.now + 5 * MINUTE
+    while (lane.now < later) lane.send(OK)
+    const rate = (lane.state.rate ?? 0) * MINUTE
+    expect(rate).toBeGreaterThan(240)
+    expect(rate).toBeLessThan(300)
+  })
+
   it('grows back to what is configured and no further', () => {
     const lane = flowing(perMinute(60), 5)
     lane.send(slowDown())

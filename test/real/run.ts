@@ -49,13 +49,13 @@ const cases: readonly Case[] = [
     policy: { rate: '20/s', reactions: { 'rate-limit': { hold: '10s', holdMax: '20s' } } },
   },
   {
-    name: 'Postfix with 2 connections and 400 messages a minute per client',
+    name: 'Postfix with 2 connections and 300 messages a minute per client',
     prepare: () => install(POSTFIX),
     async start(folder) {
       return [
         await postfix(folder, {
           smtpd_client_connection_count_limit: '2',
-          smtpd_client_message_rate_limit: '400',
+          smtpd_client_message_rate_limit: '300',
           anvil_rate_time_unit: '60s',
         }),
       ]

@@ -90,6 +90,22 @@ describe('the next MX host takes over', () => {
   })
 })
 
+describe('hosts of equal preference', () => {
+  it('share the load, and no less preferred one is asked (RFC 5321 §5.1)', async () => {
+    const first = await w.server('mx1.test', '127.0.1.1')
+    const second = await w.server('mx2.test', '127.0.1.2')
+    const last = await w.server('mx9.test', '127.0.1.9')
+    w.dns.zone.set('acme.test', [mx('mx1.test', 10), mx('mx2.test', 10), mx('mx9.test', 20)])
+    const transport = w.transport()
+    for (let i = 0; i < 40; i++)
+      await send(transport, { to: 'a@acme.test', hints: { messagesPerConnection: 1 } })
+    // forty fair coins: fewer than five of either side is one in ten million
+    expect(first.counts.messages).toBeGreaterThanOrEqual(5)
+    expect(second.counts.messages).toBeGreaterThanOrEqual(5)
+    expect(last.counts.connections).toBe(0)
+  })
+})
+
 describe('no other host is asked', () => {
   it.each([
     ['dot', '421 4.3.2 Going down', '421 dot'],

@@ -8,7 +8,7 @@ import { type MxTransportOptions, parseMxOptions } from '../../src/mx/options.ts
 import { makeMxTransport } from '../../src/mx/transport.ts'
 import { mail, runner } from '../scenarios/world.ts'
 import { a, mx } from './dns-server.ts'
-import { type World, world } from './world.ts'
+import { outcomes, send, type World, world } from './world.ts'
 
 let w: World
 let clock: ManualClock
@@ -147,6 +147,22 @@ describe('wrapTransport(mxTransport())', () => {
     w.dns.zone.set('acme.test', [mx('new.test', 10, 60)])
     expect((await run(ticket.settled())).status).toBe('accepted')
     expect([old.counts.messages, fresh.counts.messages]).toEqual([0, 1])
+  })
+
+  it('closes only what it made: the transport goes on, and ends by its own close()', async () => {
+    const server = await w.server('mx1.test', '127.0.5.1')
+    w.domain('acme.test', 'mx1.test')
+    const transport = w.transport()
+    const mailer = wrapTransport(transport, { store: memoryStore() })
+    await (await mailer.sendWithRetry(mail('a@acme.test'))).settled()
+    await mailer.close()
+    // as a nodemailer pool that was given to wrapTransport: others may be using it
+    expect(transport.steadymail.connections).toBe(1)
+    expect(outcomes(await send(transport, { to: 'b@acme.test' }))).toEqual(['accepted'])
+    expect(server.counts.connections).toBe(1)
+    transport.close()
+    await server.next(({ kind }) => kind === 'close')
+    expect(server.log.filter(({ text }) => text === 'QUIT')).toHaveLength(1)
   })
 
   describe('with more host sets than connections', () => {

@@ -69,10 +69,7 @@ it.each([
   ['the message', /INSERT INTO message /],
   ['the bytes', /INSERT INTO body/],
   ['the delivery', /INSERT INTO delivery /],
-  ['the claim', /SET state = 1/],
-  ['the settlement', /SET state = \?, claim/],
-  ['the end of the message', /UPDATE message/],
-  ['the lane', /INSERT INTO lane/],
+  ['the journal', /INSERT INTO journal/],
   ['the counts', /UPDATE ledger/],
 ])('an I/O error at %s undoes the whole turn, and the same turn works later', async (_, broken) => {
   const file = fresh()

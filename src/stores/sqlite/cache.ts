@@ -1,36 +1,64 @@
-// The bytes of fresh mail, which is most often sent within moments of being stored: kept so that it is not
-// read back from the file. Bounded; the oldest go first.
+// Bytes that will be asked for in a moment, so that they are not read from the file one by one: those of fresh mail,
+// bounded, and those of what was just claimed.
+
+import type { Clock } from '../../clock.ts'
 
 const LIMIT = 16 << 20
+/** What was not sent for so long makes room for newer; before that the oldest stay, since they go out first. */
+const FRESH_MS = 10_000
+/** Claimed and not asked for; there are as many as attempts in flight. */
+const HANDED = 256
 
 export class BytesCache {
-  readonly #bytes = new Map<string, Uint8Array>()
+  readonly #clock: Clock
+  readonly #bytes = new Map<string, { readonly bytes: Uint8Array; readonly at: number }>()
+  readonly #handed = new Map<string, Uint8Array>()
   #size = 0
 
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** Of mail that was stored. */
   put(ticket: string, bytes: Uint8Array): void {
     if (bytes.length > LIMIT) return
     this.drop(ticket)
-    this.#bytes.set(ticket, bytes)
-    this.#size += bytes.length
-    for (const [oldest, { length }] of this.#bytes) {
-      if (this.#size <= LIMIT) break
-      this.#bytes.delete(oldest)
-      this.#size -= length
+    const at = this.#clock.monotonic()
+    for (const [oldest, kept] of this.#bytes) {
+      if (this.#size + bytes.length <= LIMIT) break
+      if (at - kept.at < FRESH_MS) return
+      this.drop(oldest)
     }
+    this.#bytes.set(ticket, { bytes, at })
+    this.#size += bytes.length
   }
 
-  get(ticket: string): Uint8Array | undefined {
-    return this.#bytes.get(ticket)
+  /** Of what was claimed: for who asks next. */
+  hand(ticket: string, bytes: Uint8Array): void {
+    if (this.#handed.size >= HANDED) this.#handed.clear()
+    this.#handed.set(ticket, bytes)
+  }
+
+  has(ticket: string): boolean {
+    return this.#bytes.has(ticket)
+  }
+
+  take(ticket: string): Uint8Array | undefined {
+    const handed = this.#handed.get(ticket)
+    if (handed) this.#handed.delete(ticket)
+    return handed ?? this.#bytes.get(ticket)?.bytes
   }
 
   drop(ticket: string): void {
-    const bytes = this.#bytes.get(ticket)
-    if (!bytes) return
+    this.#handed.delete(ticket)
+    const kept = this.#bytes.get(ticket)
+    if (!kept) return
     this.#bytes.delete(ticket)
-    this.#size -= bytes.length
+    this.#size -= kept.bytes.length
   }
 
   clear(): void {
+    this.#handed.clear()
     this.#bytes.clear()
     this.#size = 0
   }

@@ -45,16 +45,24 @@ export class Commits {
   readonly #rollback: SqliteStatement
   readonly #read: SqliteStatement
   readonly #save: SqliteStatement
+  readonly #dataVersion: SqliteStatement
+  /** As committed last; `undefined` when that is not known. */
+  #ledger: LedgerRow | undefined
+  /** Of `PRAGMA data_version` when it was read; it moves with commits of other connections only. */
+  #version = -1
   #joined: Joined[] = []
   #writes: Write[] = []
   #flushing = false
   /** Since when another process has held the lock. */
   #lockedSince: number | undefined
   #waiting = false
+  #paused = 0
   #idle: (() => void)[] = []
   /** Called after a commit with the pages it wrote. */
   onCommit: (pages: number) => void = () => {}
   onRollback: (error: unknown) => void = () => {}
+  /** Called when others have committed since the last look: mail, notices and what an owner says, or anything. */
+  onOthers: (did: 'added' | 'changed', ledger: LedgerRow) => void = () => {}
 
   constructor(file: string, db: SqliteConnection, sync: WalSync, clock: Clock, lockWaitMs: number) {
     this.#file = file
@@ -66,12 +74,13 @@ export class Commits {
     this.#rollback = db.prepare('ROLLBACK')
     this.#read = db.prepare(
       `SELECT last_id, last_fence, owner, owner_fence, owner_until, waiting, claimed, parked, accepted, failed,
-         open_messages, open_bytes FROM ledger`,
+         open_messages, open_bytes, changes FROM ledger`,
     )
     this.#save = db.prepare(
       `UPDATE ledger SET last_id = ?, last_fence = ?, owner = ?, owner_fence = ?, owner_until = ?, waiting = ?,
-         claimed = ?, parked = ?, accepted = ?, failed = ?, open_messages = ?, open_bytes = ?`,
+         claimed = ?, parked = ?, accepted = ?, failed = ?, open_messages = ?, open_bytes = ?, changes = ?`,
     )
+    this.#dataVersion = db.prepare('PRAGMA data_version')
   }
 
   /** Joins the next transaction, at the latest at the end of this event-loop turn; durable when it resolves. */
@@ -105,6 +114,27 @@ export class Commits {
     return value
   }
 
+  /** The ledger as it is; whoever remembers what the tables say is told when others have changed them. */
+  look(): LedgerRow {
+    const { data_version: version } = this.#dataVersion.get() as { data_version: number }
+    if (this.#ledger && version === this.#version) return this.#ledger
+    const ledger = this.#read.get() as LedgerRow
+    const added = this.#ledger?.changes === ledger.changes
+    this.#ledger = ledger
+    this.#version = version
+    this.onOthers(added ? 'added' : 'changed', ledger)
+    return ledger
+  }
+
+  /** Nothing is written until the answer is called. */
+  pause(): () => void {
+    this.#paused++
+    return () => {
+      this.#paused--
+      this.#drain()
+    }
+  }
+
   /** Resolves when nothing is queued. */
   async settled(): Promise<void> {
     this.#drain()
@@ -118,7 +148,7 @@ export class Commits {
   }
 
   #drain(): void {
-    if (this.#waiting) return // for a lock; it comes back here
+    if (this.#waiting || this.#paused > 0) return // it comes back here
     while (this.#joined.length + this.#writes.length > 0) {
       const joined = this.#joined
       this.#joined = []
@@ -144,7 +174,7 @@ export class Commits {
     }
     let culprit: Joined | Write | undefined
     try {
-      const tx: Transaction = { ledger: this.#read.get() as LedgerRow, pages: 0 }
+      const tx: Transaction = { ledger: this.look(), pages: 0 }
       const answers = joined.map((one) => {
         culprit = one
         return one.body(tx)
@@ -195,10 +225,12 @@ export class Commits {
       of.failed,
       of.open_messages,
       of.open_bytes,
+      of.changes,
     )
   }
 
   #undo(error: unknown): void {
+    this.#ledger = undefined
     try {
       this.#rollback.run()
     } catch {

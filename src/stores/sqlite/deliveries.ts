@@ -1,9 +1,9 @@
-// What a transaction does to messages and deliveries: add, claim, settle, put. The hot path.
-// Every change of a delivery's state goes through here, so that the ledger's counts stay true.
+// What a transaction does to messages and deliveries in the tables: add, put, end. Claims are in claims.ts.
+// Whoever changes a delivery's state changes the ledger's counts with it.
 
 import { createHash } from 'node:crypto'
 import type { Delivery, DeliveryState } from '../../core/delivery.ts'
-import type { Message } from '../../core/message.ts'
+import type { SteadymailError } from '../../core/error.ts'
 import {
   bytesGone,
   isDeadLetter,
@@ -15,29 +15,12 @@ import {
   withoutAddress,
   withoutRecipient,
 } from '../rules.ts'
-import type {
-  Added,
-  Claim,
-  Claimed,
-  ClaimRequest,
-  NewMessage,
-  QueueName,
-  Room,
-  Settlement,
-} from '../store.ts'
+import type { Added, NewMessage, QueueName, Room } from '../store.ts'
 import type { Transaction } from './commits.ts'
-import type { SqliteConnection } from './driver.ts'
-import {
-  type DeliveryRow,
-  type LedgerRow,
-  type MessageRow,
-  stateCode,
-  toDelivery,
-  toMessage,
-  wireText,
-} from './rows.ts'
+import type { Flight } from './recent.ts'
+import { type LedgerRow, stateCode, wireText } from './rows.ts'
 import type { DiskSpace } from './space.ts'
-import { type DeliveryStatements, deliveryStatements } from './statements.ts'
+import type { DeliveryStatements } from './statements.ts'
 
 /** Of a turn or a verb, what changes of state need. */
 export interface Occasion {
@@ -47,37 +30,21 @@ export interface Occasion {
   readonly keepOutcomes: boolean
 }
 
-/** What settling needs of the message of a claim, remembered so that it is not read again. */
-interface Flight {
-  readonly message: number
-  readonly recipients: number
-  readonly size: number
-  readonly key: string | null
-  /** A key that was purged may be another message's by now. */
-  readonly ticket: string
-  /** It has an earlier record, to be moved to the attempts. */
-  readonly tried: boolean
-}
-
-type JoinedRow = DeliveryRow & MessageRow
-
-/** Flights kept at most; one more and they are read from the file again. */
-const FLIGHTS = 10_000
-
 export class Deliveries {
-  readonly #flights = new Map<number, Flight>()
   readonly #sql: DeliveryStatements
 
-  constructor(db: SqliteConnection) {
-    this.#sql = deliveryStatements(db)
+  constructor(sql: DeliveryStatements) {
+    this.#sql = sql
   }
 
-  /** What is remembered of claims may be of a transaction that was rolled back. */
-  forgetFlights(): void {
-    this.#flights.clear()
-  }
-
-  add(tx: Transaction, added: NewMessage, room: Room | undefined, owner: number, space: DiskSpace): Added {
+  /** A refusal comes back as a value: nothing was written, so nothing need be undone. */
+  add(
+    tx: Transaction,
+    added: NewMessage,
+    room: Room | undefined,
+    owner: number,
+    space: DiskSpace,
+  ): Added | SteadymailError {
     const { ledger } = tx
     const { message, bytes, deliveries } = added
     let recipients: string | undefined
@@ -91,9 +58,9 @@ export class Deliveries {
         return { kind: same ? 'duplicate' : 'conflict', ticket: known.ticket }
       }
     }
-    const full = noRoom(room, { messages: ledger.open_messages, bytes: ledger.open_bytes }, message.size)
-    if (full) throw full
-    space.take(message.size)
+    const open = { messages: ledger.open_messages, bytes: ledger.open_bytes }
+    const full = noRoom(room, open, message.size) ?? space.take(message.size)
+    if (full) return full
 
     const id = ledger.last_id + 1
     const { size } = message
@@ -150,130 +117,6 @@ export class Deliveries {
     return { kind: 'added', ids }
   }
 
-  claim(tx: Transaction, request: ClaimRequest, now: number): Claimed {
-    const { lane, sender, priority, avoid } = request
-    const [head, next] = this.#sql.heads.all(lane, sender, priority) as { id: number; due_at: number }[]
-    if (!head) return {}
-    if (head.due_at > now) return { nextDueAt: head.due_at }
-    const other =
-      avoid && avoid.length > 0 && next
-        ? (this.#sql.headPast.get(lane, sender, priority, now, JSON.stringify(avoid)) as
-            | { id: number }
-            | undefined)
-        : undefined
-    const first = this.#sql.one.get(other?.id ?? head.id) as JoinedRow
-    const rows =
-      first.recipients === 1
-        ? [first]
-        : (this.#sql.beside.all(
-            first.message,
-            lane,
-            now,
-            sender,
-            priority,
-            Math.max(1, request.limit),
-          ) as JoinedRow[])
-    const claim = this.#take(tx, rows)
-    if (rows.length === 1 && first.id === head.id) return next ? { claim, nextDueAt: next.due_at } : { claim }
-    const [after] = this.#sql.heads.all(lane, sender, priority) as { due_at: number }[]
-    return after ? { claim, nextDueAt: after.due_at } : { claim }
-  }
-
-  /** Waiting deliveries past their time, message by message. */
-  claimExpired(tx: Transaction, now: number, limit: number): Claim[] {
-    const found = new Map<number, JoinedRow[]>()
-    for (const row of this.#sql.expired.all(now, limit) as JoinedRow[]) {
-      const beside = found.get(row.message)
-      if (beside) beside.push(row)
-      else found.set(row.message, [row])
-    }
-    return [...found.values()].map((rows) =>
-      this.#take(
-        tx,
-        rows.sort((a, b) => a.id - b.id),
-      ),
-    )
-  }
-
-  #take(tx: Transaction, rows: readonly JoinedRow[]): Claim {
-    const fence = ++tx.ledger.last_fence
-    tx.ledger.waiting -= rows.length
-    tx.ledger.claimed += rows.length
-    tx.pages += 2 * rows.length
-    if (this.#flights.size > FLIGHTS) this.#flights.clear()
-    let message: Message | undefined
-    const deliveries = rows.map((row) => {
-      message ??= toMessage(row)
-      this.#sql.claim.run(fence, row.id)
-      this.#flights.set(row.id, {
-        message: row.message,
-        recipients: row.recipients,
-        size: row.size,
-        key: row.key,
-        ticket: row.ticket,
-        tried: row.last !== null,
-      })
-      return toDelivery(row, row.ticket, 'claimed')
-    })
-    return { fence, message: message as Message, deliveries } // rows has at least one
-  }
-
-  /** `stale` when the claim no longer stands, `ended` when it was the message's last recipient. */
-  settle(
-    tx: Transaction,
-    { fence, delivery, record }: Settlement,
-    on: Occasion,
-  ): 'stale' | 'ended' | 'written' {
-    const { id, state } = delivery
-    const flight = this.#flights.get(id) ?? (this.#sql.flight.get(id) as Flight | undefined)
-    if (!flight) return 'stale'
-    if (record && flight.tried) this.#sql.archive.run(id, fence)
-    const { changes } = this.#sql.settleOne.run(
-      stateCode[state],
-      state === 'claimed' ? fence : 0,
-      delivery.lane,
-      delivery.dueAt,
-      delivery.expiresAt,
-      sweepAt(delivery),
-      delivery.attempts,
-      delivery.tries,
-      delivery.uncounted,
-      delivery.uncertain,
-      delivery.crashes,
-      delivery.settledAt ?? null,
-      delivery.reason ?? null,
-      record ? JSON.stringify(record) : null,
-      id,
-      fence,
-    )
-    tx.pages += 2
-    if (changes === 0)
-      return this.#settleErased(tx, { fence, delivery, ...(record && { record }) }, flight, on)
-    if (state !== 'claimed') this.#flights.delete(id)
-    else if (record) this.#flights.set(id, { ...flight, tried: true })
-    tx.ledger.claimed--
-    tx.ledger[state]++
-    if (!isFinal(state)) return 'written'
-    return this.#close(tx, flight, 1, [delivery], on) ? 'ended' : 'written'
-  }
-
-  /** Its recipient was erased meanwhile, or the claim does not stand. */
-  #settleErased(
-    tx: Transaction,
-    settlement: Settlement,
-    flight: Flight,
-    on: Occasion,
-  ): 'stale' | 'ended' | 'written' {
-    const { fence, delivery, record } = settlement
-    const row = this.#sql.one.get(delivery.id) as JoinedRow | undefined
-    if (row?.state !== 1 || row.claim !== fence) return 'stale'
-    const before = toDelivery(row, row.ticket)
-    const last = record ?? before.last
-    this.#flights.delete(delivery.id)
-    const next = { ...delivery, address: before.address, ...(last && { last }) }
-    return this.blank(tx, before, next, flight.message, on) ? 'ended' : 'written'
-  }
-
   /** Writes a delivery without its recipient, in its replies too; true when its message ended by it. */
   blank(tx: Transaction, before: Delivery, next: Delivery, message: number, on: Occasion): boolean {
     for (const { n, record } of this.#sql.attempts.all(before.id) as { n: number; record: string }[])
@@ -319,11 +162,11 @@ export class Deliveries {
       return false
     }
     const flight = this.#sql.flight.get(before.id) as Flight
-    return this.#close(tx, flight, closed, [next], on)
+    return this.close(tx, flight, closed, [next], on)
   }
 
   /** Counts deliveries that became final (or, below zero, no longer are); true when none is left. */
-  #close(
+  close(
     tx: Transaction,
     flight: Flight,
     closed: number,
@@ -389,7 +232,7 @@ export function demandOwner({ owner, owner_fence }: LedgerRow, fence: number): v
   if (owner === null || owner_fence !== fence) throw ownerLost()
 }
 
-function sweepAt({
+export function sweepAt({
   state,
   expiresAt,
 }: {

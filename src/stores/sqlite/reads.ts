@@ -6,6 +6,7 @@ import type { AttemptRecord } from '../../core/delivery.ts'
 import type { Message, Priority } from '../../core/message.ts'
 import type { Claim, Counts, ListFilter, QueueHead, QueueName, Stored, StoredLane } from '../store.ts'
 import type { SqliteConnection, SqliteStatement, SqlValue } from './driver.ts'
+import type { Journal } from './journal.ts'
 import {
   DELIVERY,
   type DeliveryRow,
@@ -35,12 +36,14 @@ interface Position {
 export class Reads {
   readonly #db: SqliteConnection
   readonly #clock: Clock
+  readonly #journal: Journal
   readonly #message: SqliteStatement
   readonly #deliveries: SqliteStatement
   readonly #prepared = new Map<string, SqliteStatement>()
 
-  constructor(db: SqliteConnection, clock: Clock) {
+  constructor(db: SqliteConnection, clock: Clock, journal: Journal) {
     this.#db = db
+    this.#journal = journal
     this.#clock = clock
     this.#message = db.prepare(`SELECT ${MESSAGE} FROM message m WHERE m.ticket = ?`)
     this.#deliveries = db.prepare(
@@ -61,10 +64,14 @@ export class Reads {
     return new Promise((resolve) => this.#clock.turn(resolve))
   }
 
-  /** The message and the id by which rows refer to it. */
+  /** The message and the id by which rows refer to it; with what the journal says of it. */
   find(ticket: string): { readonly id: number; readonly stored: Stored } | undefined {
     const row = this.#message.get(ticket) as MessageRow | undefined
-    return row && { id: row.m_id, stored: this.#stored(row) }
+    if (!row) return undefined
+    const stored = this.#stored(row)
+    const settledAt = stored.settledAt ?? (row.recipients === 1 ? this.#journal.endedAt(row.m_id) : undefined)
+    const deliveries = stored.deliveries.map((delivery) => this.#journal.overlay(delivery))
+    return { id: row.m_id, stored: { ...stored, deliveries, ...(settledAt !== undefined && { settledAt }) } }
   }
 
   #stored(row: MessageRow): Stored {
@@ -92,6 +99,8 @@ export class Reads {
   }
 
   history(delivery: number): AttemptRecord[] {
+    const first = this.#journal.record(delivery)
+    if (first !== undefined) return [JSON.parse(first) as AttemptRecord] // it had none before
     const earlier = this.#sql('SELECT record FROM attempt WHERE delivery = ? ORDER BY n').all(delivery)
     const last = this.#sql('SELECT last AS record FROM delivery WHERE id = ? AND last IS NOT NULL').all(
       delivery,
@@ -251,7 +260,10 @@ export class Reads {
     const rows = this.#sql(
       'SELECT ticket FROM message INDEXED BY message_outcome WHERE outcome = 1 ORDER BY settled_at, id LIMIT ?',
     ).all(limit) as { ticket: string }[]
-    return rows.map(({ ticket }) => ticket)
+    return this.#journal.outcomes(
+      rows.map(({ ticket }) => ticket),
+      limit,
+    )
   }
 }
 

@@ -2,7 +2,7 @@
 
 import type { Clock } from '../../clock.ts'
 import { erasable } from '../rules.ts'
-import type { Commits, Transaction } from './commits.ts'
+import type { Transaction } from './commits.ts'
 import type { Deliveries, Occasion } from './deliveries.ts'
 import type { SqliteConnection, SqliteStatement } from './driver.ts'
 import { DELIVERY, type DeliveryRow, STATES, toDelivery } from './rows.ts'
@@ -17,7 +17,6 @@ export interface PurgeBefore {
 }
 
 export class Retention {
-  readonly #commits: Commits
   readonly #deliveries: Deliveries
   readonly #clock: Clock
   readonly #old: SqliteStatement
@@ -29,8 +28,7 @@ export class Retention {
   readonly #flag: SqliteStatement
   readonly #openKey: SqliteStatement
 
-  constructor(db: SqliteConnection, commits: Commits, deliveries: Deliveries, clock: Clock) {
-    this.#commits = commits
+  constructor(db: SqliteConnection, deliveries: Deliveries, clock: Clock) {
     this.#deliveries = deliveries
     this.#clock = clock
     this.#old = db.prepare(
@@ -78,8 +76,15 @@ export class Retention {
     return old.length
   }
 
-  /** Reads every delivery, a few ms at a time: there is no index by address, since nothing else asks for one. */
-  async erase(address: string, on: Occasion): Promise<string[]> {
+  /**
+   * Reads every delivery, a few ms at a time: there is no index by address, since nothing else asks for one.
+   * `change` is how it writes.
+   */
+  async erase(
+    address: string,
+    on: Occasion,
+    change: <T>(body: (tx: Transaction) => T) => Promise<T>,
+  ): Promise<string[]> {
     const wanted = erasable(address)
     const tickets = new Set<string>()
     if (wanted === '') return []
@@ -87,8 +92,7 @@ export class Retention {
       const rows = this.#step.all(from, STEP) as { id: number; address: string }[]
       const ids = rows.filter((row) => erasable(row.address) === wanted).map(({ id }) => id)
       if (ids.length > 0)
-        for (const ticket of await this.#commits.writeDurably((tx) => this.#blank(tx, ids, wanted, on)))
-          tickets.add(ticket)
+        for (const ticket of await change((tx) => this.#blank(tx, ids, wanted, on))) tickets.add(ticket)
       const last = rows.at(-1)
       if (!last || rows.length < STEP) return [...tickets]
       from = last.id

@@ -140,4 +140,6 @@ export interface LedgerRow {
   failed: number
   open_messages: number
   open_bytes: number
+  /** Moves with every change but new mail and turns. */
+  changes: number
 }

@@ -87,6 +87,12 @@ export const MIGRATIONS: readonly string[] = [
   ) WITHOUT ROWID;
   CREATE TABLE notice (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL);
   `,
+  `
+  -- What turns said and the tables do not say yet: one row a turn (journal.ts), until somebody folds them in (fold.ts).
+  CREATE TABLE journal (id INTEGER PRIMARY KEY, body TEXT NOT NULL);
+  -- Moves with every change but new mail and turns: what a process remembers of the tables stands until it does.
+  ALTER TABLE ledger ADD COLUMN changes INTEGER NOT NULL DEFAULT 0;
+  `,
 ]
 
 /** The schema version of the open file, 0 for an empty one; refuses what is not ours or newer. Changes nothing. */

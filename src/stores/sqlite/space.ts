@@ -22,8 +22,8 @@ export class DiskSpace {
     this.#clock = clock
   }
 
-  /** Sets `size` bytes aside. Throws `STORE_FAILED` when less than the reserve would be left. */
-  take(size: number): void {
+  /** Sets `size` bytes aside; the error when less than the reserve would be left. */
+  take(size: number): SteadymailError | undefined {
     const now = this.#clock.monotonic()
     if (now - this.#lookedAt >= LOOK_EVERY_MS) {
       const { bavail, bsize } = statfsSync(dirname(this.#file))
@@ -32,11 +32,12 @@ export class DiskSpace {
     }
     if (this.#left - size < this.#minFree) {
       const mib = (bytes: number) => Math.max(0, Math.floor(bytes / 2 ** 20))
-      throw new SteadymailError(
+      return new SteadymailError(
         'STORE_FAILED',
         `${this.#file}: the disk is nearly full (${mib(this.#left)} MiB left, ${mib(this.#minFree)} are kept for sending)`,
       )
     }
     this.#left -= size
+    return undefined
   }
 }

@@ -25,10 +25,10 @@ export function deliveryStatements(db: SqliteConnection) {
     ),
     insertKey: db.prepare('INSERT INTO message_key (key, ticket, recipients) VALUES (?, ?, ?)'),
     findKey: db.prepare('SELECT ticket, recipients FROM message_key WHERE key = ?'),
-    // two, from the index alone: the one to claim, and when the next is due
+    // from the index alone
     heads: db.prepare(
       `SELECT d.id, d.due_at FROM delivery d INDEXED BY delivery_waiting WHERE ${queue}
-       ORDER BY d.due_at, d.id LIMIT 2`,
+       ORDER BY d.due_at, d.id LIMIT ?`,
     ),
     headPast: db.prepare(
       `SELECT d.id, d.due_at FROM delivery d INDEXED BY delivery_waiting WHERE ${queue} AND d.due_at <= ?
@@ -80,6 +80,7 @@ export function deliveryStatements(db: SqliteConnection) {
       `UPDATE message SET failed = ${any('+d.state = 4')}, dead = ${any("+d.state = 4 AND d.reason <> 'cancelled'")}
        WHERE id = ?`,
     ),
+    body: db.prepare('SELECT bytes FROM body WHERE id = ?'),
     hasBody: db.prepare('SELECT 1 AS yes FROM body WHERE id = ?'),
     wipe: db.prepare('DELETE FROM body WHERE id = ?'),
     endKey: db.prepare('UPDATE message_key SET ended_at = ? WHERE key = ? AND ticket = ?'),

@@ -3,7 +3,7 @@
 //   file (where, mode 0600)   schema (tables, upgrades)   commits (one transaction per turn)   durable (fsync)
 //   deliveries (add, claim, settle)   reads   retention (purge, erase)   upkeep (checkpoints, shrinking)
 
-import { type Clock, systemClock } from '../../clock.ts'
+import { type Clock, systemClock, type Timer } from '../../clock.ts'
 import type { AttemptRecord } from '../../core/delivery.ts'
 import { badOption, SteadymailError } from '../../core/error.ts'
 import { isFinal } from '../rules.ts'
@@ -24,16 +24,20 @@ import type {
   TurnResult,
 } from '../store.ts'
 import { BytesCache } from './cache.ts'
+import { Claims } from './claims.ts'
 import { Commits, type Transaction } from './commits.ts'
+import { Copier } from './copier.ts'
 import { Deliveries, demandOwner } from './deliveries.ts'
 import { findDriver, type SqliteConnection, type SqliteDriver, type SqliteStatement } from './driver.ts'
 import { WalSync } from './durable.ts'
 import { sqliteCode, storeFailed } from './errors.ts'
 import { databasePath, openDatabase, prepareFile } from './file.ts'
+import { FOLD_AT, Journal, queueKey } from './journal.ts'
 import { Reads } from './reads.ts'
 import { type PurgeBefore, Retention } from './retention.ts'
 import type { LedgerRow } from './rows.ts'
 import { DiskSpace } from './space.ts'
+import { deliveryStatements } from './statements.ts'
 import { Upkeep } from './upkeep.ts'
 
 /** How a SQLite store opens its file. */
@@ -51,6 +55,10 @@ export interface SqliteOptions {
   readonly clock?: Clock
 }
 
+/** What a turn says is in the tables after so long, with what others said. */
+const FOLD_MS = 250
+/** So many times what is folded at once may wait for it, when the fold itself fails. */
+const MOST = 4
 /** Two processes read the clock at different moments. */
 const CLOCKS_APART_MS = 1_000
 /** A lease from a clock that was ahead stands at least so long after it was first seen: its owner may live and renew it. */
@@ -94,14 +102,14 @@ interface Opened {
   readonly db: SqliteConnection
   readonly sync: WalSync
   readonly commits: Commits
+  readonly journal: Journal
   readonly deliveries: Deliveries
+  readonly claims: Claims
   readonly reads: Reads
   readonly retention: Retention
   readonly upkeep: Upkeep
   readonly space: DiskSpace
   readonly dataVersion: SqliteStatement
-  readonly saveLane: SqliteStatement
-  readonly dropLane: SqliteStatement
   readonly acknowledge: SqliteStatement
 }
 
@@ -113,9 +121,13 @@ class SqliteStore implements Store {
   readonly #lockWaitMs: number
   readonly #minFreeBytes: number
   readonly #clock: Clock
-  readonly #cache = new BytesCache()
+  readonly #cache: BytesCache
   #opened: Opened | undefined
   #opens = 0
+  /** Of the owner lease, when it was taken here last. */
+  #fence: number | undefined
+  #folding: Timer | undefined
+  #foldingNow = false
   /** Of `PRAGMA data_version` at the last look for notices; it moves with commits of other connections only. */
   #noticedVersion = -1
   #noticedHere = true
@@ -128,14 +140,16 @@ class SqliteStore implements Store {
     this.#lockWaitMs = options.lockWaitMs
     this.#minFreeBytes = options.minFreeBytes
     this.#clock = options.clock
+    this.#cache = new BytesCache(options.clock)
   }
 
   async open(): Promise<void> {
     if (!this.#opened) {
       prepareFile(this.#file)
-      const db = openDatabase(this.#file, this.#driver ?? findDriver())
+      const driver = this.#driver ?? findDriver()
+      const db = openDatabase(this.#file, driver)
       try {
-        this.#opened = this.#assemble(db)
+        this.#opened = this.#assemble(db, new Copier(this.#file, driver, this.#driver !== undefined))
       } catch (error) {
         db.close()
         throw storeFailed(this.#file, error)
@@ -144,14 +158,26 @@ class SqliteStore implements Store {
     this.#opens++
   }
 
-  #assemble(db: SqliteConnection): Opened {
+  #assemble(db: SqliteConnection, copier: Copier): Opened {
     const sync = new WalSync(this.#file, this.#clock)
     const commits = new Commits(this.#file, db, sync, this.#clock, this.#lockWaitMs)
-    const deliveries = new Deliveries(db)
-    const upkeep = new Upkeep(db, this.#clock)
+    const journal = new Journal(db)
+    const sql = deliveryStatements(db)
+    const deliveries = new Deliveries(sql)
+    const claims = new Claims(sql, journal, deliveries, this.#cache, this.#clock)
+    const upkeep = new Upkeep(db, this.#clock, copier, () => commits.pause())
+    const forget = () => {
+      journal.forget()
+      claims.recent.forget()
+    }
     commits.onCommit = (pages) => upkeep.wrote(pages)
+    commits.onOthers = (did, { owner_fence }) => {
+      if (did === 'changed') return forget()
+      claims.recent.added()
+      if (owner_fence !== this.#fence) journal.forget() // its owner has gone on writing it
+    }
     commits.onRollback = (error) => {
-      deliveries.forgetFlights()
+      forget()
       if (sqliteCode(error) === 'SQLITE_FULL') upkeep.full()
     }
     sync.onSynced = () => upkeep.quiet()
@@ -159,16 +185,14 @@ class SqliteStore implements Store {
       db,
       sync,
       commits,
+      journal,
       deliveries,
-      reads: new Reads(db, this.#clock),
-      retention: new Retention(db, commits, deliveries, this.#clock),
+      claims,
+      reads: new Reads(db, this.#clock, journal),
+      retention: new Retention(db, deliveries, this.#clock),
       upkeep,
       space: new DiskSpace(this.#file, this.#minFreeBytes, this.#clock),
       dataVersion: db.prepare('PRAGMA data_version'),
-      saveLane: db.prepare(
-        'INSERT INTO lane (key, state) VALUES (?, ?) ON CONFLICT DO UPDATE SET state = excluded.state',
-      ),
-      dropLane: db.prepare('DELETE FROM lane WHERE key = ?'),
       acknowledge: db.prepare('UPDATE message SET outcome = 0 WHERE ticket = ? AND outcome = 1'),
     }
   }
@@ -177,9 +201,11 @@ class SqliteStore implements Store {
     if (!this.#opened || --this.#opens > 0) return
     const { commits, sync, upkeep, db } = this.#opened
     await commits.settled()
+    // a journal that stays is folded in by whoever opens the file next
+    await this.#fold().catch(() => undefined)
     this.#opened = undefined
     await sync.close()
-    upkeep.close()
+    await upkeep.close()
     db.close()
     this.#cache.clear()
   }
@@ -187,6 +213,59 @@ class SqliteStore implements Store {
   get #open(): Opened {
     if (!this.#opened) throw new SteadymailError('CLOSED', `${this.#file}: the store is not open`)
     return this.#opened
+  }
+
+  /** Brings the tables up to what turns said. */
+  async #fold(): Promise<void> {
+    this.#folding?.cancel()
+    this.#folding = undefined
+    const { commits, journal } = this.#open
+    await commits.write((tx) => journal.fold(tx), false)
+  }
+
+  /** Soon, or at once when there is enough to fold; at the latest whoever needs the tables does it. */
+  #foldLater(): void {
+    const { journal } = this.#open
+    const full = journal.size >= FOLD_AT
+    if (journal.rows === 0 || (this.#folding && !(full && !this.#foldingNow))) return
+    this.#folding?.cancel()
+    this.#foldingNow = full
+    this.#folding = this.#clock.after(full ? 0 : FOLD_MS, () => {
+      this.#folding = undefined
+      if (this.#opened) this.#fold().catch(() => undefined) // the next turn sees to it
+    })
+    this.#folding.keep(false)
+  }
+
+  /** Reads the tables as they are, and not before they are up to date. */
+  async #readFolded<T>(body: (reads: Reads) => T | Promise<T>): Promise<T> {
+    if (this.#open.journal.any()) await this.#fold()
+    return this.#read(body)
+  }
+
+  /** Reads what `Reads` completes with the journal; one that others wrote is folded first. */
+  async #readOver<T>(body: (reads: Reads) => T): Promise<T> {
+    await this.#knowJournal()
+    return this.#read(body)
+  }
+
+  async #knowJournal(): Promise<void> {
+    const { commits, journal } = this.#open
+    commits.look()
+    if (!journal.known && journal.any()) await this.#fold()
+  }
+
+  /** A change of what turns may have said: of the tables as they are; whoever remembers them is told. */
+  #change<T>(body: (tx: Transaction) => T): (tx: Transaction) => T {
+    const { journal, claims } = this.#open
+    return (tx) => {
+      journal.fold(tx)
+      claims.recent.forget()
+      const { pages } = tx
+      const value = body(tx)
+      if (tx.pages > pages) tx.ledger.changes++
+      return value
+    }
   }
 
   /** Reads, with what SQLite throws as an error of ours. */
@@ -200,10 +279,8 @@ class SqliteStore implements Store {
 
   async own(owner: string, now: number, until: number): Promise<number | undefined> {
     const { commits, db } = this.#open
-    const { value } = await commits.write((tx) => {
+    const take = this.#change((tx) => {
       const { ledger } = tx
-      const another = ledger.owner !== null && ledger.owner !== owner && ledger.owner_until > now
-      if (another && !this.#outlived(ledger, now, until)) return undefined
       ledger.owner = owner
       ledger.owner_until = until
       ledger.owner_fence++
@@ -211,6 +288,12 @@ class SqliteStore implements Store {
       tx.pages += 2
       return ledger.owner_fence
     })
+    const { value } = await commits.write((tx) => {
+      const { ledger } = tx
+      const another = ledger.owner !== null && ledger.owner !== owner && ledger.owner_until > now
+      return another && !this.#outlived(ledger, now, until) ? undefined : take(tx)
+    })
+    if (value !== undefined) this.#fence = value
     return value
   }
 
@@ -242,67 +325,83 @@ class SqliteStore implements Store {
   }
 
   async add(added: NewMessage, room: Room | undefined, owner: number): Promise<Added> {
-    const { commits, deliveries, space } = this.#open
-    const { id } = added.message
-    return commits.join((tx) => {
+    const { commits, journal, deliveries, claims, space } = this.#open
+    const { message, bytes } = added
+    const store = (tx: Transaction) => {
       const stored = deliveries.add(tx, added, room, owner, space)
       if (tx.ledger.owner_fence !== owner) this.#noticedHere = true
+      if (!('kind' in stored) || stored.kind !== 'added') return stored
+      const { recent } = claims
+      for (const [at, delivery] of added.deliveries.entries()) {
+        const id = stored.ids[at]
+        if (id === undefined || delivery.state !== 'waiting') continue
+        recent.windows.put(queueKey(delivery), { id, due_at: delivery.dueAt })
+        if (owner !== 0 && added.deliveries.length === 1) recent.stored(message, { ...delivery, id })
+      }
       // only who delivers will want them; after a rollback nobody asks for them
-      if (stored.kind === 'added' && owner !== 0) this.#cache.put(id, added.bytes)
+      if (owner !== 0) this.#cache.put(message.id, bytes)
       return stored
+    }
+    const stored = await commits.join(store).catch(async (error) => {
+      // what was accepted since the last fold makes room
+      if (sqliteCode(error.cause) !== 'SQLITE_FULL' || !journal.any()) throw error
+      await this.#fold()
+      return commits.join(store)
     })
+    if ('kind' in stored) return stored
+    throw stored
   }
 
   async turn(turn: Turn): Promise<TurnResult> {
-    const { commits, deliveries } = this.#open
+    const { commits, journal, claims: hot } = this.#open
     const { value, durable } = await commits.write((tx) => {
       demandOwner(tx.ledger, turn.owner)
+      if (!journal.known || journal.size >= MOST * FOLD_AT) journal.fold(tx)
       const stale: number[] = []
       const ended: string[] = []
       turn.settle.forEach((settlement, at) => {
-        const became = deliveries.settle(tx, settlement, turn)
+        const became = hot.settle(tx, settlement, turn)
         if (became === 'stale') stale.push(at)
         else if (became === 'ended') ended.push(settlement.delivery.ticket)
       })
-      const claims = turn.claims.map((request) => deliveries.claim(tx, request, turn.now))
-      this.#saveLanes(tx, turn.lanes(claims))
+      const claims = turn.claims.map((request) => hot.claim(tx, request, turn.now))
+      journal.lanes(turn.lanes(claims))
+      journal.write(tx)
       return { claims, stale, ended }
     }, turn.urgent)
     for (const ticket of value.ended) this.#cache.drop(ticket)
+    this.#foldLater()
     return { ...value, durable }
   }
 
-  #saveLanes(tx: Transaction, lanes: readonly StoredLane[]): void {
-    const { saveLane, dropLane } = this.#open
-    for (const { key, state } of lanes) {
-      if (state === undefined) dropLane.run(key)
-      else saveLane.run(key, state)
-      tx.pages++
-    }
-  }
-
   async bytes(ticket: string): Promise<Uint8Array | undefined> {
-    return this.#cache.get(ticket) ?? this.#read((reads) => reads.bytes(ticket))
+    const cached = this.#cache.take(ticket)
+    if (cached) return cached
+    await this.#knowJournal()
+    if (this.#open.journal.acceptedTicket(ticket)) return undefined
+    return this.#read((reads) => reads.bytes(ticket))
   }
 
-  heads(): AsyncIterable<readonly QueueHead[]> {
-    return this.#open.reads.heads()
+  async *heads(): AsyncIterable<readonly QueueHead[]> {
+    yield* await this.#readFolded((reads) => reads.heads())
   }
 
-  lanes(): AsyncIterable<readonly StoredLane[]> {
-    return this.#open.reads.lanes()
+  async *lanes(): AsyncIterable<readonly StoredLane[]> {
+    yield* await this.#readFolded((reads) => reads.lanes())
   }
 
   openClaims(): Promise<readonly Claim[]> {
-    return this.#read((reads) => reads.openClaims())
+    return this.#readFolded((reads) => reads.openClaims())
   }
 
   async claimExpired(owner: number, now: number, _until: number, limit: number): Promise<readonly Claim[]> {
-    const { commits, deliveries } = this.#open
-    const { value } = await commits.write((tx) => {
-      demandOwner(tx.ledger, owner)
-      return deliveries.claimExpired(tx, now, limit)
-    })
+    const { commits, claims } = this.#open
+    const { value } = await commits.write(
+      this.#change((tx) => {
+        demandOwner(tx.ledger, owner)
+        return claims.expired(tx, now, limit)
+      }),
+    )
     return value
   }
 
@@ -336,22 +435,22 @@ class SqliteStore implements Store {
   }
 
   get(ticket: string): Promise<Stored | undefined> {
-    return this.#read((reads) => reads.find(ticket)?.stored)
+    return this.#readOver((reads) => reads.find(ticket)?.stored)
   }
 
   byKey(key: string): Promise<Stored | undefined> {
-    return this.#read((reads) => {
+    return this.#readOver((reads) => {
       const ticket = reads.ticketOf(key)
       return ticket === undefined ? undefined : reads.find(ticket)?.stored
     })
   }
 
   history(deliveryId: number): Promise<readonly AttemptRecord[]> {
-    return this.#read((reads) => reads.history(deliveryId))
+    return this.#readOver((reads) => reads.history(deliveryId))
   }
 
   list(filter: ListFilter): Promise<readonly Stored[]> {
-    return this.#read((reads) => reads.list(filter))
+    return this.#readFolded((reads) => reads.list(filter))
   }
 
   counts(): Promise<Counts> {
@@ -366,7 +465,7 @@ class SqliteStore implements Store {
     keepOutcomes: boolean,
   ): Promise<Stored | undefined> {
     const { commits, deliveries, reads } = this.#open
-    const amended = await commits.writeDurably((tx) => {
+    const put = (tx: Transaction) => {
       const found = reads.find(ticket)
       if (!found) return undefined
       const free = new Map(
@@ -381,25 +480,29 @@ class SqliteStore implements Store {
         if (!isFinal(next.state)) this.#noticedHere = true
       }
       return written.length > 0 ? reads.find(ticket)?.stored : found.stored
-    })
+    }
+    const amended = await commits.writeDurably(this.#change(put))
     if (amended?.settledAt !== undefined) this.#cache.drop(ticket)
     return amended
   }
 
   outcomes(limit: number): Promise<readonly string[]> {
-    return this.#read((reads) => reads.outcomes(limit))
+    return this.#readOver((reads) => reads.outcomes(limit))
   }
 
   async acknowledge(tickets: readonly string[]): Promise<void> {
-    const { commits, acknowledge } = this.#open
+    const { commits, journal, acknowledge } = this.#open
     await commits.write((tx) => {
-      for (const ticket of tickets) tx.pages += Number(acknowledge.run(ticket).changes)
+      if (!journal.known) journal.fold(tx)
+      for (const ticket of tickets)
+        if (!journal.acknowledge(ticket)) tx.pages += Number(acknowledge.run(ticket).changes)
+      journal.write(tx)
     })
   }
 
   async purge(before: PurgeBefore, limit: number): Promise<number> {
     const { commits, retention, upkeep } = this.#open
-    const { value } = await commits.write((tx) => retention.purge(tx, before, limit))
+    const { value } = await commits.write(this.#change((tx) => retention.purge(tx, before, limit)))
     upkeep.shrink()
     return value
   }
@@ -410,9 +513,11 @@ class SqliteStore implements Store {
     owner: number,
     keepOutcomes: boolean,
   ): Promise<readonly string[]> {
-    const { retention, upkeep } = this.#open
-    const tickets = await retention.erase(address, { now, owner, keepOutcomes })
-    upkeep.truncate() // the log still had it
+    const { commits, retention, upkeep } = this.#open
+    const tickets = await retention.erase(address, { now, owner, keepOutcomes }, (body) =>
+      commits.writeDurably(this.#change(body)),
+    )
+    await upkeep.truncate() // the log still had it
     for (const ticket of tickets) this.#cache.drop(ticket)
     return tickets
   }

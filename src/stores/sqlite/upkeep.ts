@@ -2,18 +2,23 @@
 // and gives pages back to the disk after a peak, a few at a time.
 
 import type { Clock, Timer } from '../../clock.ts'
+import type { Copier } from './copier.ts'
 import type { SqliteConnection, SqliteStatement } from './driver.ts'
 
-/** A checkpoint of so many pages (4 MiB) is due right after an fsync, when the WAL itself needs none. */
-const CHECKPOINT_PAGES = 1024
+/** A checkpoint of so many pages (8 MiB) is due right after an fsync, when the WAL itself needs none. */
+const CHECKPOINT_PAGES = 2048
 /** Free pages that are kept for the next mail rather than given back: at least these, and a quarter of the file. */
 const KEPT_FREE = 1024
 const VACUUM_PAGES = 128
 const VACUUM_EVERY_MS = 50
+/** What is free now and wanted again soon is not worth giving back. */
+const VACUUM_AFTER_MS = 10_000
 
 export class Upkeep {
   readonly #db: SqliteConnection
   readonly #clock: Clock
+  readonly #copier: Copier
+  readonly #pause: () => () => void
   readonly #checkpoint: SqliteStatement
   readonly #free: SqliteStatement
   readonly #pages: SqliteStatement
@@ -21,8 +26,11 @@ export class Upkeep {
   #vacuum: Timer | undefined
   #closed = false
 
-  constructor(db: SqliteConnection, clock: Clock) {
+  /** `pause` keeps this process from writing until what it gives is called. */
+  constructor(db: SqliteConnection, clock: Clock, copier: Copier, pause: () => () => void) {
     this.#db = db
+    this.#copier = copier
+    this.#pause = pause
     this.#clock = clock
     this.#checkpoint = db.prepare('PRAGMA wal_checkpoint(PASSIVE)')
     this.#free = db.prepare('PRAGMA freelist_count')
@@ -36,14 +44,32 @@ export class Upkeep {
 
   /** The disk was full: what is copied out of the WAL makes room in it. */
   full(): void {
-    this.#written = CHECKPOINT_PAGES
-    this.quiet()
+    this.#written = 0
+    if (!this.#closed) this.#copy()
   }
 
   /** The WAL has just been synced. */
   quiet(): void {
     if (this.#closed || this.#written < CHECKPOINT_PAGES) return
     this.#written = 0
+    if (this.#copier.there) void this.#copyAside()
+    else this.#copy()
+  }
+
+  /**
+   * Twice: most of it while others write on, and what they added meanwhile while they wait, a few ms. Only a log
+   * that was copied whole starts anew.
+   */
+  async #copyAside(): Promise<void> {
+    await this.#copier.copy()
+    if (this.#closed) return
+    const goOn = this.#pause()
+    await this.#copier.copy()
+    goOn()
+    this.shrink()
+  }
+
+  #copy(): void {
     try {
       this.#checkpoint.get()
     } catch {
@@ -53,7 +79,10 @@ export class Upkeep {
   }
 
   /** Copies everything and empties the WAL, where nobody else is using it. */
-  truncate(): void {
+  async truncate(): Promise<void> {
+    this.#copier.keep(true)
+    await this.#copier.rest()
+    this.#copier.keep(false)
     try {
       this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
     } catch {
@@ -62,11 +91,11 @@ export class Upkeep {
   }
 
   /** Gives free pages back while there are too many. */
-  shrink(): void {
+  shrink(afterMs = VACUUM_AFTER_MS): void {
     if (this.#closed || this.#vacuum || !this.#tooManyFree()) return
-    this.#vacuum = this.#clock.after(VACUUM_EVERY_MS, () => {
+    this.#vacuum = this.#clock.after(afterMs, () => {
       this.#vacuum = undefined
-      if (this.#closed) return
+      if (this.#closed || !this.#tooManyFree()) return
       try {
         this.#db.exec(`PRAGMA incremental_vacuum(${VACUUM_PAGES})`)
         this.wrote(VACUUM_PAGES)
@@ -74,7 +103,7 @@ export class Upkeep {
       } catch {
         return // locked or out of disk: the next checkpoint comes back to it
       }
-      this.shrink()
+      this.shrink(VACUUM_EVERY_MS)
     })
     this.#vacuum.keep(false)
   }
@@ -90,9 +119,10 @@ export class Upkeep {
     }
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.#closed = true
     this.#vacuum?.cancel()
-    this.truncate()
+    await this.#copier.close()
+    await this.truncate()
   }
 }

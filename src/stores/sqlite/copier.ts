@@ -1,0 +1,120 @@
+// Copies the log back into the file on a thread of its own, with a connection of its own, so that the event loop
+// waits neither for the copying nor for the disk. It never starts the log anew and never waits for a lock
+// (PASSIVE), so it is in nobody's way. Where no thread can be had, the caller does the copying itself.
+
+import type { Worker } from 'node:worker_threads'
+import type { SqliteDriver } from './driver.ts'
+
+/** Runs in the thread: text, so that it needs no file of its own in either build. */
+const THREAD = `
+const { parentPort, workerData } = require('node:worker_threads')
+const { file, from } = workerData
+// a file that was deleted meanwhile is not made again
+const db = from === undefined
+  ? new (process.getBuiltinModule('node:sqlite').DatabaseSync)(require('node:url').pathToFileURL(file).href + '?mode=rw')
+  : new (require('node:module').createRequire(from)('better-sqlite3'))(file, { fileMustExist: true })
+db.exec('PRAGMA busy_timeout = 0; PRAGMA synchronous = NORMAL; PRAGMA checkpoint_fullfsync = ON')
+const checkpoint = db.prepare('PRAGMA wal_checkpoint(PASSIVE)')
+parentPort.on('message', (order) => {
+  if (order === 'close') {
+    db.close()
+    parentPort.close()
+    return
+  }
+  try {
+    checkpoint.get()
+  } catch {
+    // busy, or the disk fails: the log keeps what could not be copied, and the next time takes it along
+  }
+  parentPort.postMessage('done')
+})
+`
+
+type State = 'unstarted' | 'idle' | 'copying' | 'none'
+
+export class Copier {
+  readonly #file: string
+  readonly #driver: SqliteDriver
+  readonly #given: boolean
+  #worker: Worker | undefined
+  #state: State = 'unstarted'
+  #ended: Promise<void> | undefined
+  #waiting: (() => void)[] = []
+
+  /** A driver that was `given` by the user is their own class, which cannot go to another thread. */
+  constructor(file: string, driver: SqliteDriver, given: boolean) {
+    this.#file = file
+    this.#driver = driver
+    this.#given = given
+  }
+
+  /** Whether there is a thread; started when it is first asked for. */
+  get there(): boolean {
+    if (this.#state === 'unstarted') this.#start()
+    return this.#state !== 'none'
+  }
+
+  /** Copies what the log has now; resolves when it is done, or failed. */
+  async copy(): Promise<void> {
+    await this.rest()
+    if (!this.there) return
+    this.#state = 'copying'
+    this.#worker?.postMessage('copy')
+    await this.rest()
+  }
+
+  /** Resolves when nothing is being copied. */
+  async rest(): Promise<void> {
+    while (this.#state === 'copying') await new Promise<void>((resolve) => this.#waiting.push(resolve))
+  }
+
+  /** Whether the process lives on for the thread. */
+  keep(alive: boolean): void {
+    if (alive) this.#worker?.ref()
+    else this.#worker?.unref()
+  }
+
+  #rests(state: State): void {
+    this.#state = state
+    for (const resolve of this.#waiting.splice(0)) resolve()
+  }
+
+  async close(): Promise<void> {
+    this.keep(true)
+    await this.rest()
+    this.#state = 'none'
+    this.#worker?.postMessage('close')
+    await this.#ended
+  }
+
+  #start(): void {
+    this.#state = 'none'
+    const builtin = process.getBuiltinModule('node:sqlite') as { DatabaseSync?: unknown } | undefined
+    const own = builtin?.DatabaseSync === this.#driver
+    if (this.#given && !own) return
+    try {
+      const threads = process.getBuiltinModule('node:worker_threads')
+      const from: string | undefined = own ? undefined : (import.meta.url ?? __filename)
+      const worker = new threads.Worker(THREAD, {
+        eval: true,
+        name: 'steadymail',
+        workerData: { file: this.#file, from },
+        execArgv: [], // the user's loaders are not for it
+        env: threads.SHARE_ENV,
+      })
+      worker.unref()
+      worker.on('message', () => this.#rests('idle'))
+      worker.on('error', () => this.#rests('none'))
+      this.#ended = new Promise((resolve) =>
+        worker.once('exit', () => {
+          this.#rests('none')
+          resolve()
+        }),
+      )
+      this.#worker = worker
+      this.#state = 'idle'
+    } catch {
+      // no threads here
+    }
+  }
+}

@@ -1,0 +1,232 @@
+// What a turn usually does is said in one small row rather than in the five tables it changes: claims, acceptances
+// at the first try, acknowledgements, lanes. Counts are in the ledger at once; the tables follow with the fold
+// (fold.ts), many turns at a time. This file writes the rows, and keeps in memory what they say: the process that
+// made them reads it from here, all others fold first.
+
+import type { Delivery } from '../../core/delivery.ts'
+import type { QueueName, StoredLane } from '../store.ts'
+import type { Transaction } from './commits.ts'
+import type { SqliteConnection, SqliteStatement } from './driver.ts'
+import { type Acceptance, Fold, type JournalRow } from './fold.ts'
+
+/** What the tables do not say yet of a delivery. */
+export interface Pending {
+  /** Of its claim. */
+  readonly fence: number
+  readonly queue: string
+  /** Once it was accepted. */
+  accepted?: Acceptance
+}
+
+/** Claims and acceptances after which the journal is folded in: some 5 ms. */
+export const FOLD_AT = 256
+
+export class Journal {
+  readonly #insert: SqliteStatement
+  readonly #any: SqliteStatement
+  readonly #fold: Fold
+  readonly #pending = new Map<number, Pending>()
+  /** Of accepted ones, by ticket. */
+  readonly #accepted = new Map<string, number>()
+  readonly #perQueue = new Map<string, number>()
+  /** Rows as they were written, so that the fold need not read them again. */
+  readonly #written = new Map<string, JournalRow>()
+  /** The row that this transaction will write. */
+  #draft = blank()
+  #drafted = 0
+  /** Whether what is remembered here is what the file has. */
+  #known = false
+
+  constructor(db: SqliteConnection) {
+    this.#insert = db.prepare('INSERT INTO journal (body) VALUES (?)')
+    this.#any = db.prepare('SELECT 1 AS yes FROM journal LIMIT 1')
+    this.#fold = new Fold(db)
+  }
+
+  /** Whether `pending` and the tables together are the truth; otherwise it must be folded first. */
+  get known(): boolean {
+    return this.#known
+  }
+
+  /** Claims and acceptances, or rows if there are more of them. */
+  get size(): number {
+    return Math.max(this.#pending.size, this.#written.size >> 1)
+  }
+
+  /** Written and not folded. */
+  get rows(): number {
+    return this.#written.size
+  }
+
+  /** Whether the file has rows. */
+  any(): boolean {
+    return this.#any.get() !== undefined
+  }
+
+  pending(delivery: number): Pending | undefined {
+    return this.#pending.get(delivery)
+  }
+
+  /** How many waiting rows of a queue are no longer waiting. */
+  pendingOf(queue: string): number {
+    return this.#perQueue.get(queue) ?? 0
+  }
+
+  acceptedTicket(ticket: string): boolean {
+    return this.#accepted.has(ticket)
+  }
+
+  /** The delivery as it is, of what the tables say. */
+  overlay(delivery: Delivery): Delivery {
+    const pending = this.#pending.get(delivery.id)
+    if (!pending) return delivery
+    const { accepted } = pending
+    if (!accepted) return delivery.state === 'waiting' ? { ...delivery, state: 'claimed' } : delivery
+    const { attempts, tries, uncounted, uncertain, crashes, settledAt, record } = accepted
+    return {
+      ...delivery,
+      state: 'accepted',
+      attempts,
+      tries,
+      uncounted,
+      uncertain,
+      crashes,
+      settledAt,
+      last: JSON.parse(record),
+    }
+  }
+
+  /** When the message of a single accepted delivery ended. */
+  endedAt(delivery: number): number | undefined {
+    return this.#pending.get(delivery)?.accepted?.now
+  }
+
+  /** The record of an acceptance. */
+  record(delivery: number): string | undefined {
+    return this.#pending.get(delivery)?.accepted?.record
+  }
+
+  /** Tickets that wait to be acknowledged, in the order in which they ended; `known` are those the tables name. */
+  outcomes(known: readonly string[], limit: number): string[] {
+    const unacknowledged = (ticket: string) => {
+      const id = this.#accepted.get(ticket)
+      return id === undefined || this.#pending.get(id)?.accepted?.outcome === 1
+    }
+    const found = known.filter(unacknowledged)
+    if (known.length >= limit) return found
+    const named = new Set(known)
+    for (const ticket of this.#accepted.keys()) {
+      if (found.length >= limit) break
+      if (!named.has(ticket) && unacknowledged(ticket)) found.push(ticket)
+    }
+    return found
+  }
+
+  claim(delivery: number, fence: number, queue: QueueName | string): void {
+    const name = typeof queue === 'string' ? queue : queueKey(queue)
+    this.#pending.set(delivery, { fence, queue: name })
+    this.#perQueue.set(name, this.pendingOf(name) + 1)
+    this.#draft.claims.push([delivery, fence])
+    this.#drafted++
+  }
+
+  /** Of a claim that stands, in the journal or in the tables. */
+  accept(ticket: string, accepted: Acceptance): void {
+    const { id, fence } = accepted
+    const pending = this.#pending.get(id) ?? { fence, queue: '' }
+    pending.accepted = accepted
+    this.#pending.set(id, pending)
+    this.#accepted.set(ticket, id)
+    this.#draft.accepted.push(accepted)
+    this.#drafted++
+  }
+
+  /** What is settled in the tables after all: its claim is not to be made again. */
+  withdraw(delivery: number): void {
+    const pending = this.#pending.get(delivery)
+    if (!pending) return
+    this.#pending.delete(delivery)
+    this.#perQueue.set(pending.queue, this.pendingOf(pending.queue) - 1)
+    this.#draft.withdrawn.push(delivery)
+    this.#drafted++
+  }
+
+  /** False when it is not for the journal. */
+  acknowledge(ticket: string): boolean {
+    const id = this.#accepted.get(ticket)
+    const accepted = id === undefined ? undefined : this.#pending.get(id)?.accepted
+    if (id === undefined || !accepted) return false
+    if (accepted.outcome === 1) {
+      accepted.outcome = 0
+      this.#draft.acknowledged.push(id)
+      this.#drafted++
+    }
+    return true
+  }
+
+  lanes(lanes: readonly StoredLane[]): void {
+    for (const { key, state } of lanes) this.#draft.lanes.push([key, state ?? null])
+    this.#drafted += lanes.length
+  }
+
+  /** Writes what was said since the last time. */
+  write(tx: Transaction): void {
+    if (this.#drafted === 0) return
+    const row = this.#draft
+    const body = rowText(row)
+    this.#insert.run(body)
+    this.#written.set(body, row)
+    this.#draft = blank()
+    this.#drafted = 0
+    tx.pages += 2
+  }
+
+  /** Brings the tables up to date, whoever wrote the journal. */
+  fold(tx: Transaction): void {
+    this.#fold.run(tx, (body) => this.#written.get(body))
+    this.#clear()
+    this.#known = true
+  }
+
+  /** What is remembered may not be what is in the file. */
+  forget(): void {
+    this.#clear()
+    this.#draft = blank()
+    this.#drafted = 0
+    this.#known = false
+  }
+
+  #clear(): void {
+    this.#pending.clear()
+    this.#accepted.clear()
+    this.#perQueue.clear()
+    this.#written.clear()
+  }
+}
+
+export function queueKey({ lane, sender, priority }: QueueName): string {
+  return `${priority}${sender} ${lane}` // domains: no space in the first
+}
+
+function blank(): JournalRow {
+  return { accepted: [], withdrawn: [], claims: [], acknowledged: [], lanes: [] }
+}
+
+/** JSON, by hand where a record is JSON already. */
+function rowText({ accepted, withdrawn, claims, acknowledged, lanes }: JournalRow): string {
+  const parts: string[] = []
+  if (accepted.length > 0)
+    parts.push(
+      `"s":[${accepted
+        .map(
+          (a) =>
+            `[${a.id},${a.fence},${a.now},${a.outcome},${a.keyed},${a.size},${a.attempts},${a.tries},${a.uncounted},${a.uncertain},${a.crashes},${a.settledAt},${a.record}]`,
+        )
+        .join()}]`,
+    )
+  if (withdrawn.length > 0) parts.push(`"x":[${withdrawn.join()}]`)
+  if (claims.length > 0) parts.push(`"c":[${claims.map(([id, fence]) => `[${id},${fence}]`).join()}]`)
+  if (acknowledged.length > 0) parts.push(`"a":[${acknowledged.join()}]`)
+  if (lanes.length > 0) parts.push(`"l":${JSON.stringify(lanes)}`)
+  return `{${parts.join()}}`
+}

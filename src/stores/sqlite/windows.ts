@@ -1,0 +1,91 @@
+// The next few of each queue, by the index of what waits, so that a claim need not ask for them one by one.
+// Bounded per queue and in all. True while nobody else changes the file; whoever finds that out clears them.
+
+/** Heads that are read at a time: few at first, since most of many queues are claimed from but once. */
+const FIRST = 4
+const MOST = 64
+const QUEUES = 4096
+
+export interface Head {
+  readonly id: number
+  readonly due_at: number
+}
+
+interface Window {
+  /** By due_at, then id; those before `at` wait no longer. */
+  readonly heads: Head[]
+  at: number
+  /** Whether the queue has no others. */
+  complete: boolean
+}
+
+export class Windows {
+  readonly #windows = new Map<string, Window>()
+  readonly #lengths = new Map<string, number>()
+  readonly #read: (queue: string, limit: number) => { readonly heads: Head[]; readonly complete: boolean }
+
+  /** `read` gives the first `limit` or more of a queue. */
+  constructor(
+    read: (queue: string, limit: number) => { readonly heads: Head[]; readonly complete: boolean },
+  ) {
+    this.#read = read
+  }
+
+  /** The queue's earliest. */
+  first(queue: string): Head | undefined {
+    let window = this.#windows.get(queue)
+    if (window) {
+      const head = window.heads[window.at]
+      if (head || window.complete) return head
+    }
+    const length = Math.min(MOST, (this.#lengths.get(queue) ?? FIRST / 4) * 4)
+    window = { ...this.#read(queue, length), at: 0 }
+    this.#makeRoom()
+    this.#windows.set(queue, window)
+    if (!window.complete) this.#lengths.set(queue, length)
+    return window.heads[0]
+  }
+
+  /** One more waits. */
+  put(queue: string, head: Head): void {
+    const window = this.#windows.get(queue)
+    if (!window) return
+    const { heads } = window
+    let place = heads.length
+    while (place > window.at && isBefore(head, heads[place - 1] as Head)) place--
+    if (place === heads.length && !window.complete) return // it comes with the next that are read
+    heads.splice(place, 0, head)
+    if (heads.length - window.at <= 2 * MOST) return
+    heads.splice(0, window.at)
+    window.at = 0
+    heads.length = MOST
+    window.complete = false
+  }
+
+  /** It waits no longer. */
+  take(queue: string, id: number): void {
+    const window = this.#windows.get(queue)
+    if (!window) return
+    const place = window.heads.findIndex((head, at) => at >= window.at && head.id === id)
+    if (place === window.at) window.at++
+    else if (place > window.at) window.heads.splice(place, 1)
+  }
+
+  clear(): void {
+    this.#windows.clear()
+    this.#lengths.clear()
+  }
+
+  #makeRoom(): void {
+    if (this.#windows.size < QUEUES) return
+    for (const queue of this.#windows.keys()) {
+      this.#windows.delete(queue)
+      this.#lengths.delete(queue)
+      if (this.#windows.size <= QUEUES / 2) return
+    }
+  }
+}
+
+function isBefore(one: Head, other: Head): boolean {
+  return one.due_at < other.due_at || (one.due_at === other.due_at && one.id < other.id)
+}

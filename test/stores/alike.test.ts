@@ -18,13 +18,16 @@ type Step = (world: World) => Promise<unknown>
 /** One store and what a caller would remember of it. */
 class World {
   readonly store: Store
+  /** For what others do: another store on the same file, where there is one. */
+  readonly elsewhere: Store
   readonly tickets: string[] = []
   claims: Claim[] = []
   owner = 0
   /** Every moment is different, so that the order of what is due is never a matter of taste. */
   now = NOW
-  constructor(store: Store) {
+  constructor(store: Store, elsewhere: Store = store) {
     this.store = store
+    this.elsewhere = elsewhere
   }
 
   later(ms: number): number {
@@ -79,7 +82,7 @@ const adding = fc
         delivery: { dueAt, expiresAt: dueAt + 400 },
         bytes: new Uint8Array(50).fill(world.tickets.length),
       })
-      return world.store.add(added, room, foreign ? 0 : world.owner)
+      return foreign ? world.elsewhere.add(added, room, 0) : world.store.add(added, room, world.owner)
     },
   ])
 const working = fc
@@ -138,7 +141,8 @@ const amending = fc.tuple(n, n, fc.boolean()).map(([pick, how, keepOutcomes]): [
         return become(how, rest, world).delivery
       })
     }
-    return world.store.amend(world.ticket(pick), change, world.now, how % 3 ? world.owner : 0, keepOutcomes)
+    const [store, owner] = how % 3 ? [world.store, world.owner] : [world.elsewhere, 0]
+    return store.amend(world.ticket(pick), change, world.now, owner, keepOutcomes)
   },
 ])
 const others = fc.oneof(
@@ -158,12 +162,15 @@ const others = fc.oneof(
   ]),
   n.map((pick): [string, Step] => [
     `erase ${pick}`,
-    ({ store, now, owner }) =>
-      store
+    ({ store, elsewhere, now, owner }) =>
+      (pick % 3 ? store : elsewhere)
         .erase(ADDRESSES[pick % 4] as string, now, owner, pick % 2 === 0)
         .then((touched) => [...touched].sort()),
   ]),
-  n.map((pick): [string, Step] => ['acknowledge', (world) => world.store.acknowledge([world.ticket(pick)])]),
+  n.map((pick): [string, Step] => [
+    'acknowledge',
+    (world) => (pick % 3 ? world.store : world.elsewhere).acknowledge([world.ticket(pick)]),
+  ]),
   fc.constant<[string, Step]>([
     'own again',
     async (world) => {
@@ -178,6 +185,20 @@ async function all<T>(pages: AsyncIterable<readonly T[]>): Promise<string[]> {
   const found: string[] = []
   for await (const page of pages) found.push(...page.map((one) => JSON.stringify(one)))
   return found.sort()
+}
+
+/** What can be asked without bringing the tables up to date. */
+async function glimpse({ store, tickets }: Pick<World, 'store' | 'tickets'>): Promise<unknown> {
+  const found = await Promise.all(tickets.map((ticket) => store.get(ticket)))
+  const ids = found.flatMap((stored) => stored?.deliveries.map(({ id }) => id) ?? [])
+  return {
+    counts: await store.counts(),
+    found,
+    outcomes: [...(await store.outcomes(100))].sort(),
+    history: await Promise.all(ids.map((id) => store.history(id))),
+    bytes: await Promise.all(tickets.map(async (ticket) => (await store.bytes(ticket))?.join(''))),
+    keys: [(await store.byKey('k1'))?.message.id, (await store.byKey('k2'))?.message.id],
+  }
 }
 
 /** Everything that can be asked. */
@@ -208,35 +229,59 @@ const answer = (promise: Promise<unknown>) =>
     (error) => ({ refused: error.code }),
   )
 
-it('memory and SQLite answer alike to whatever is done', { timeout: 120_000 }, async () => {
-  const steps = fc.array(
-    fc.oneof(
-      { weight: 4, arbitrary: adding },
-      { weight: 6, arbitrary: working },
-      { weight: 2, arbitrary: amending },
-      { weight: 2, arbitrary: others },
-    ),
-    { minLength: 5, maxLength: 60, size: 'max' },
+/** Who looks after a step, and at what: `own` store or `other` one on the same file. */
+const LOOKS = ['nobody', 'own glimpse', 'own view', 'other glimpse', 'other view'] as const
+
+it('memory and SQLite answer alike to whatever is done, whoever looks at it and when', {
+  timeout: 120_000,
+}, async () => {
+  const step = fc.oneof(
+    { weight: 4, arbitrary: adding },
+    { weight: 8, arbitrary: working },
+    { weight: 2, arbitrary: amending },
+    { weight: 2, arbitrary: others },
   )
+  const looked = fc.oneof(
+    { weight: 4, arbitrary: fc.constantFrom('nobody', 'own glimpse') },
+    { weight: 1, arbitrary: fc.constantFrom(...LOOKS) },
+  )
+  const steps = fc.array(fc.tuple(step, looked), { minLength: 5, maxLength: 60, size: 'max' })
   await fc.assert(
     fc.asyncProperty(steps, async (script) => {
-      const file = fresh()
-      const worlds = [new World(memoryStore()), new World(sqliteStore(file))] as const
-      const [model, real] = worlds
+      const files = [fresh(), fresh()] as const
+      // the second is looked at after every step, so that its tables always follow at once
+      const other = sqliteStore(files[0])
+      const model = new World(memoryStore())
+      const real = new World(sqliteStore(files[0]), other)
+      const folded = new World(sqliteStore(files[1]))
+      const worlds = [model, real, folded]
+      await other.open()
       for (const world of worlds) {
         await world.store.open()
         world.owner = (await world.store.own('me', NOW, NOW + 1e12)) ?? 0
       }
       try {
-        for (const [name, step] of script) {
-          const [expected, got] = [await answer(step(model)), await answer(step(real))]
-          expect(got, name).toEqual(expected)
-          expect(await view(real), name).toEqual(await view(model))
+        for (const [[name, step], looks] of script) {
+          const expected = await answer(step(model))
+          expect(await answer(step(real)), name).toEqual(expected)
+          expect(await answer(step(folded)), name).toEqual(expected)
+          await folded.store.list({ limit: 1 })
+          if (looks === 'nobody') continue
+          const look = looks.endsWith('view') ? view : glimpse
+          // notices are for the owner, and once
+          const from =
+            looks.startsWith('own') || look === view ? real : { tickets: real.tickets, store: other }
+          if (looks === 'other view') await other.list({ limit: 1 })
+          const answers = await look(model)
+          expect(await look(from as World), `${name}, ${looks}`).toEqual(answers)
+          expect(await look(folded), name).toEqual(answers)
         }
+        const all = await view(model)
+        expect(await view(real)).toEqual(all)
       } finally {
-        for (const { store } of worlds) await store.close()
+        for (const store of [other, ...worlds.map((world) => world.store)]) await store.close()
       }
-      audit(file)
+      for (const file of files) audit(file)
     }),
     { numRuns: 40 },
   )

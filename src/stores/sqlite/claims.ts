@@ -183,10 +183,10 @@ export class Claims {
       this.#accept(tx, settlement, known, on)
       return 'ended'
     }
-    const flight = known ?? (this.#sql.flight.get(id) as Flight | undefined)
-    if (!flight) return 'stale'
     const pending = this.#journal.pending(id)
-    if (pending && !pending.accepted && pending.fence === fence) {
+    const flight = known ?? (this.#sql.flight.get(id) as Flight | undefined)
+    if (!flight || pending?.accepted) return 'stale'
+    if (pending?.fence === fence) {
       this.#sql.claim.run(fence, id)
       this.#journal.withdraw(id)
     }

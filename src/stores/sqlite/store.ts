@@ -172,7 +172,10 @@ class SqliteStore implements Store {
     }
     commits.onCommit = (pages) => upkeep.wrote(pages)
     commits.onOthers = (did, { owner_fence }) => {
-      if (did === 'changed') return forget()
+      if (did === 'changed') {
+        this.#cache.clear() // some of it may be cancelled
+        return forget()
+      }
       claims.recent.added()
       if (owner_fence !== this.#fence) journal.forget() // its owner has gone on writing it
     }
@@ -238,21 +241,23 @@ class SqliteStore implements Store {
   }
 
   /** Reads the tables as they are, and not before they are up to date. */
-  async #readFolded<T>(body: (reads: Reads) => T | Promise<T>): Promise<T> {
-    if (this.#open.journal.any()) await this.#fold()
-    return this.#read(body)
+  #readFolded<T>(body: (reads: Reads) => T | Promise<T>): Promise<T> {
+    return this.#read(async (reads) => {
+      const { commits, journal } = this.#open
+      commits.look()
+      if (journal.any()) await this.#fold()
+      return body(reads)
+    })
   }
 
   /** Reads what `Reads` completes with the journal; one that others wrote is folded first. */
-  async #readOver<T>(body: (reads: Reads) => T): Promise<T> {
-    await this.#knowJournal()
-    return this.#read(body)
-  }
-
-  async #knowJournal(): Promise<void> {
-    const { commits, journal } = this.#open
-    commits.look()
-    if (!journal.known && journal.any()) await this.#fold()
+  #readOver<T>(body: (reads: Reads) => T): Promise<T> {
+    return this.#read(async (reads) => {
+      const { commits, journal } = this.#open
+      commits.look()
+      if (!journal.known && journal.any()) await this.#fold()
+      return body(reads)
+    })
   }
 
   /** A change of what turns may have said: of the tables as they are; whoever remembers them is told. */
@@ -377,9 +382,9 @@ class SqliteStore implements Store {
   async bytes(ticket: string): Promise<Uint8Array | undefined> {
     const cached = this.#cache.take(ticket)
     if (cached) return cached
-    await this.#knowJournal()
-    if (this.#open.journal.acceptedTicket(ticket)) return undefined
-    return this.#read((reads) => reads.bytes(ticket))
+    return this.#readOver((reads) =>
+      this.#open.journal.acceptedTicket(ticket) ? undefined : reads.bytes(ticket),
+    )
   }
 
   async *heads(): AsyncIterable<readonly QueueHead[]> {

@@ -15,6 +15,7 @@ const SHORT = [
   'after the dot, taken and replied',
   'replied, before it is settled',
   'settled, before it is on disk',
+  'folded, not committed',
   'onSettled called, not acknowledged',
 ]
 

@@ -7,12 +7,14 @@ import { join } from 'node:path'
 import { type SmtpEvent, type SmtpPhase, smtpServer } from 'steadymail/testing'
 import { audit, type Counts } from './fixtures/audit.ts'
 import { type Child, start } from './fixtures/child.ts'
-import type { ChaosPlan, StoreKill } from './fixtures/plan.ts'
+import type { ChaosPlan, StatementKill, StoreKill } from './fixtures/plan.ts'
 
 export interface Point {
   readonly name: string
   /** The process kills itself at this call of its store. */
   readonly store?: StoreKill
+  /** The process kills itself at this statement of its store. */
+  readonly statement?: StatementKill
   /** It is killed when the server is here in the dialogue of its `nth` message. */
   readonly server?: { readonly phase: SmtpPhase; readonly taken?: boolean; readonly replied?: boolean }
   readonly plan?: Partial<ChaosPlan>
@@ -49,6 +51,12 @@ export const POINTS: readonly Point[] = [
   { name: 'replied, before it is settled', store: { verb: 'turn', when: 'before', ...settlements } },
   { name: 'settled, before it is on disk', store: { verb: 'turn', when: 'answered', ...settlements } },
   { name: 'settled, on disk', store: { verb: 'turn', when: 'durable', ...settlements } },
+  {
+    name: 'before what turns said is folded into the tables',
+    statement: { sql: 'DELETE FROM body', when: 'before' },
+  },
+  { name: 'folded, not committed', statement: { sql: 'DELETE FROM journal', when: 'after' } },
+  { name: 'folded, committed', statement: { sql: 'DELETE FROM journal', when: 'committed' } },
   { name: 'a later settlement', store: { verb: 'turn', when: 'before', ...settlements, nth: 4 } },
   { name: 'before the lease is renewed', store: { verb: 'renew', when: 'before' }, plan: { stretch: 1 } },
   { name: 'after the lease is renewed', store: { verb: 'renew', when: 'answered' }, plan: { stretch: 1 } },
@@ -118,7 +126,11 @@ export async function runPoint(point: Point): Promise<Counts> {
       messages: MESSAGES,
       ...point.plan,
     }
-    const first = await start(point.store === undefined ? plan : { ...plan, kill: point.store })
+    const first = await start({
+      ...plan,
+      ...(point.store && { kill: point.store }),
+      ...(point.statement && { killStatement: point.statement }),
+    })
     victim = first
     const signal = await first.ended
     victim = undefined

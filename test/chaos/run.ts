@@ -76,8 +76,8 @@ async function several(runs: number, run: (seed: number) => Promise<Refusals>): 
 }
 
 /** Several points in one row. */
-async function points(name: string, ofServer: 'server' | 'store'): Promise<void> {
-  const chosen = POINTS.filter((point) => point[ofServer] !== undefined)
+async function points(name: string, where: 'server' | 'store' | 'statement'): Promise<void> {
+  const chosen = POINTS.filter((point) => point[where] !== undefined)
   await row(`${name} (${chosen.length} points)`, async () => {
     let total = none()
     for (const point of chosen) {
@@ -92,6 +92,7 @@ console.log(`steadymail chaos, ${new Date().toISOString().slice(0, 10)}, Node ${
 line(['what happens', ...COLUMNS, ''])
 line(['---', ...COLUMNS.map(() => '---:'), '---'])
 await points('SIGKILL before and after a call of the store', 'store')
+await points('SIGKILL before, in and after a fold of the journal', 'statement')
 await points('SIGKILL at a point of the dialogue', 'server')
 await row(
   `SIGKILL at ${moments} random moments under load`,

@@ -1,0 +1,81 @@
+// The thread that copies the log back into the file.
+
+import { existsSync, readFileSync, statSync, unlinkSync } from 'node:fs'
+import { expect, it } from 'vitest'
+import { Copier } from '../../src/stores/sqlite/copier.ts'
+import { findDriver } from '../../src/stores/sqlite/driver.ts'
+import { sqliteStore } from '../../src/stores/sqlite/store.ts'
+import type { Store } from '../../src/stores/store.ts'
+import { sampleMessage } from '../../src/testing/store-contract.ts'
+import { audit, driverWith, files } from './fixtures/files.ts'
+
+const fresh = files()
+/** Where the log's index keeps how many frames there are and were copied (sqlite.org/walformat.html). */
+const frames = (file: string) => {
+  const index = readFileSync(`${file}-shm`)
+  return { written: index.readUInt32LE(16), copied: index.readUInt32LE(96) }
+}
+
+async function filled(file: string): Promise<Store> {
+  const store = sqliteStore(file)
+  await store.open()
+  await store.add(sampleMessage(['a@x.test'], { bytes: new Uint8Array(50_000) }), undefined, 0)
+  return store
+}
+
+it('copies what the log has, and nobody waits for it', async () => {
+  const file = fresh()
+  const store = await filled(file)
+  const copier = new Copier(file, findDriver(), false)
+  expect(copier.there).toBe(true)
+  expect(frames(file).copied).toBeLessThan(frames(file).written)
+  const copied = copier.copy()
+  await store.add(sampleMessage(['b@x.test']), undefined, 0)
+  await copied
+  expect(frames(file).copied).toBeGreaterThan(10)
+  await copier.copy()
+  expect(frames(file).copied).toBe(frames(file).written)
+  await copier.close()
+  expect(copier.there).toBe(false)
+  await store.close()
+  audit(file)
+})
+
+it("a user's own driver stays in this thread", () => {
+  expect(new Copier(fresh(), driverWith(''), true).there).toBe(false)
+})
+
+it('a thread that cannot open the file is given up, and makes no file', async () => {
+  const file = fresh()
+  const store = await filled(file)
+  unlinkSync(file)
+  const copier = new Copier(file, findDriver(), false)
+  await copier.copy()
+  expect(copier.there).toBe(false)
+  await copier.copy()
+  await copier.close()
+  expect(existsSync(file)).toBe(false)
+  await store.close()
+})
+
+it.each([
+  ['in a thread', undefined],
+  ['here', driverWith('')],
+])('the log starts anew again and again while mail comes in, when it is copied %s', async (_, driver) => {
+  const file = fresh()
+  const store = sqliteStore(file, driver && { driver })
+  await store.open()
+  let largest = 0
+  for (let added = 0; added < 6000; added += 50) {
+    await Promise.all(
+      Array.from({ length: 50 }, () =>
+        store.add(sampleMessage(['a@x.test'], { bytes: new Uint8Array(10_000) }), undefined, 0),
+      ),
+    )
+    largest = Math.max(largest, statSync(`${file}-wal`).size)
+  }
+  expect(largest).toBeLessThan(32 << 20) // of 80 MiB
+  await store.close()
+  expect(existsSync(`${file}-wal`)).toBe(false)
+  audit(file)
+})

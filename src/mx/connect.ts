@@ -47,6 +47,9 @@ export interface OpenWish {
   readonly onClosed: () => void
 }
 
+/** Addresses asked for one message: a domain with hundreds of dead ones must not keep a slot for hours. */
+const MAX_TRIED = 10
+
 /** The one certificate usage that mx-connect can check: it never sees the chain that usage 2 is about. */
 const DANE_EE = 3
 
@@ -98,6 +101,11 @@ export class Connector {
         ignoreMXHosts: ignored,
         mtaSts: { enabled: wish.sts !== 'none', cache: this.#policies.cache },
         dane: { enabled: this.#settings.dane, resolveTlsa: (name) => this.#tlsa(search, name) },
+        connectHook: (_delivery, _options, callback) => {
+          // its error ends the search: nobody waits any more, or enough have been asked
+          const isOver = wish.stop?.aborted || wish.tried.size >= MAX_TRIED
+          callback(isOver ? new Error('no further host is asked') : undefined)
+        },
         connectError: (error, _delivery, { host }) => {
           const reply = search.refusal(error, host)
           search.refused(reply)

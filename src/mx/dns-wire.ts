@@ -52,6 +52,9 @@ export interface DnsAnswer<T extends RecordType = RecordType> {
   readonly authentic: boolean
 }
 
+/** Records kept of an answer: no host is tried after as many, and memory has room for many answers. */
+const MOST_RECORDS = 50
+
 /** Advised by DNS Flag Day 2020: fits every path without fragments. */
 const PAYLOAD = 1232
 
@@ -151,8 +154,8 @@ function readRecords<T extends RecordType>(
       if (kind === TYPES.SOA) negativeTtl = Math.min(seconds, message.readUInt32BE(end - 4))
     } else if (aliases.has(owner.name)) {
       if (kind === TYPES.CNAME) aliases.add(readName(message, start).name)
-      else if (kind === TYPES[type]) records.push(readRecord(message, start, end, type))
-      else continue
+      else if (kind !== TYPES[type]) continue
+      else if (records.length < MOST_RECORDS) records.push(readRecord(message, start, end, type))
       ttl = Math.min(ttl, seconds)
     }
   }
@@ -161,8 +164,12 @@ function readRecords<T extends RecordType>(
 
 function readRecord<T extends RecordType>(message: Buffer, start: number, end: number, type: T): RecordOf[T] {
   const readers: { [K in RecordType]: () => RecordOf[K] } = {
-    A: () => [...message.subarray(start, start + 4)].join('.'),
+    A: () => {
+      if (end - start !== 4) throw new RangeError('an A record of another length')
+      return [...message.subarray(start, end)].join('.')
+    },
     AAAA: () => {
+      if (end - start !== 16) throw new RangeError('an AAAA record of another length')
       const words = Array.from({ length: 8 }, (_, i) => message.readUInt16BE(start + 2 * i).toString(16))
       return new URL(`http://[${words.join(':')}]`).hostname.slice(1, -1)
     },

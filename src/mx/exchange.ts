@@ -132,6 +132,14 @@ export class Exchange {
     this.#lines.push(`S: ${said.text}`)
     const positive = said.code >= 200 && said.code < 300
     if (said.code >= 400) this.#errors++
+    if (!this.#fits(said.code)) {
+      // as a yes to DATA, which is none: one reply too many came, and every later one would be taken for another's
+      const text = `not an answer to what was asked: ${said.text}`
+      const reply = this.#failure(PHASE_OF[this.#step], 'EPROTOCOL', text)
+      if (this.#isBeforeBody()) this.#abandon(reply)
+      else this.#conclude('close', reply)
+      return
+    }
     if (said.code === 421 && this.#isBeforeBody()) {
       this.#abandon(this.#reply(said, PHASE_OF[this.#step]))
       return
@@ -174,6 +182,12 @@ export class Exchange {
       default:
         this.#step satisfies never
     }
+  }
+
+  /** Whether a code can be the answer at this step: 3xx only to DATA, and there no 2xx. */
+  #fits(code: number): boolean {
+    if (this.#step === 'over' || this.#step === 'body' || code >= 400) return true
+    return (this.#step === 'data') === code >= 300
   }
 
   /** The line is gone. */

@@ -1,6 +1,7 @@
 // A conversation's answer in nodemailer's form, with steadymail's own beside it.
 
 import type { OwnAnswer } from '../answer.ts'
+import { printable } from '../core/classify/parse.ts'
 import type { Phase, Reply } from '../core/reply.ts'
 import type { Conversation } from './converse.ts'
 import type { Mail } from './post.ts'
@@ -107,5 +108,10 @@ function bounded(lines: readonly string[]): readonly string[] {
     lines.length > MAX_LINES
       ? [...lines.slice(0, MAX_LINES - 1), `* ${lines.length - MAX_LINES + 1} more lines`]
       : lines
-  return kept.map((line) => (line.length > MAX_LINE ? `${line.slice(0, MAX_LINE)}…` : line))
+  return kept.map((line) => harmless(line.length > MAX_LINE ? `${line.slice(0, MAX_LINE)}…` : line))
+}
+
+/** What a stranger said may be shown on a terminal. */
+function harmless(text: string): string {
+  return printable({ text, phase: 'unknown' }).text
 }

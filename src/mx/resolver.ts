@@ -168,15 +168,28 @@ function routeFrom(domain: string, answer: DnsAnswer<'MX'>): MxRoute | NoRoute {
   }
   // RFC 5321 §5.1: without MX records the domain is its own host, of preference 0
   const records = answer.records.length > 0 ? answer.records : [{ exchange: domain, priority: 0 }]
-  const hosts = records
-    .filter(({ exchange }) => exchange !== '')
-    .sort((a, b) => a.priority - b.priority || (a.exchange < b.exchange ? -1 : 1))
-  if (hosts.length === 0) {
+  const named = records.filter(({ exchange }) => exchange !== '')
+  if (named.length === 0) {
     return none(domain, { errno: 'ENODATA', text: `null MX: the domain ${domain} takes no mail (RFC 7505)` })
+  }
+  const hosts = named
+    .filter(({ exchange }) => HOST_NAME.test(exchange))
+    .sort((a, b) => a.priority - b.priority || (a.exchange < b.exchange ? -1 : 1))
+    .slice(0, MAX_HOSTS)
+  if (hosts.length === 0) {
+    return none(domain, {
+      errno: 'EDNS',
+      text: `no MX record of ${domain} names a host, a temporary failure`,
+    })
   }
   const key = hosts.map(({ exchange, priority }) => `${priority} ${exchange}`).join(', ')
   return { kind: 'route', domain, hosts, key }
 }
+
+/** DNS allows any octets in a name; a host has letters, digits and hyphens (RFC 1123 §2.1), some an underscore. */
+const HOST_NAME = /^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*$/
+/** More than any real domain has; what is known of a route stays small. */
+const MAX_HOSTS = 20
 
 function none(domain: string, reply: Omit<Reply, 'phase'>): NoRoute {
   return { kind: 'none', domain, reply: { ...reply, phase: 'unknown' } }

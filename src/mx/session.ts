@@ -250,6 +250,8 @@ export class Session {
       // the answer to QUIT, or what nobody asked for: a 421 before the server hangs up
       this.#isOpen = false
       this.#line.end()
+      // its socket counts until it is gone: who goes on talking instead of closing is cut off
+      this.#line.expect(QUIT_MS)
     }
   }
 

@@ -208,11 +208,7 @@ export class Connector {
   }
 
   async #records(name: string, type: string, search: Search | undefined): Promise<readonly unknown[]> {
-    if (type === 'TXT') {
-      const answer = await this.#resolver.lookup(name, 'TXT')
-      const records = this.#policies.record(name, answer.records)
-      return records.length > 0 ? records : recordsOf(answer, name)
-    }
+    if (type === 'TXT') return this.#policies.record(name)
     if (type !== 'A' && type !== 'AAAA') throw dnsError('ENODATA', name)
     if (type === 'A' && this.#settings.family === 'ipv6') throw dnsError('ENODATA', name)
     const addresses = recordsOf(await this.#resolver.lookup(name, type), name)
@@ -225,7 +221,7 @@ export class Connector {
   }
 
   #allows(address: string): boolean {
-    return this.#settings.allowLocal || !isReserved(address)
+    return mayConnect(this.#settings, address)
   }
 
   /** Whether a host that is given as an address may be connected to, and why not. */
@@ -256,25 +252,6 @@ export class Connector {
     })
   }
 
-  /** What the domain's MTA-STS policy asks for; at once where that is known. */
-  stsMode(domain: string): StsMode | Promise<StsMode> {
-    const known = this.#policies.peekMode(domain)
-    if (known) return known
-    return this.#policies.mode(domain, async () => {
-      const connect = await this.#load()
-      const stop = new Error('only the policy was asked for')
-      await connect({
-        ...this.#options(domain, undefined),
-        // no host is asked: the hook ends it before a socket is opened
-        mx: [{ exchange: 'policy.invalid', priority: 0, A: ['192.0.2.1'] }],
-        ignoreMXHosts: [],
-        mtaSts: { enabled: true, cache: this.#policies.cache },
-        dane: { enabled: false },
-        connectHook: (_delivery, _options, callback) => callback(stop),
-      }).catch(() => undefined)
-    })
-  }
-
   /** Only when first needed: the package is an optional peer. */
   #load(): Promise<Connect> {
     this.#connect ??= import('mx-connect').then(
@@ -287,6 +264,11 @@ export class Connector {
     )
     return this.#connect
   }
+}
+
+/** Whether an address that somebody's DNS names may be connected to. */
+export function mayConnect({ allowLocal }: Pick<ConnectSettings, 'allowLocal'>, address: string): boolean {
+  return allowLocal || !isReserved(address)
 }
 
 /** One message's way through the hosts of a route. */

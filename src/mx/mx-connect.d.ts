@@ -19,8 +19,7 @@ declare module 'mx-connect' {
     readonly id?: string | false
     readonly mode?: string
     readonly maxAge?: number
-    readonly expires?: string
-    readonly error?: Error
+    readonly mx?: readonly string[]
   }
 
   interface Options {

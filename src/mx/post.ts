@@ -11,7 +11,7 @@ import type { Said, Transaction } from './exchange.ts'
 import type { MxSettings } from './options.ts'
 import type { MxRoute, RouteResolver } from './resolver.ts'
 import { Stop } from './stop.ts'
-import type { StsMode } from './sts.ts'
+import type { StsMode, StsPolicies } from './sts.ts'
 import { stricter } from './tls.ts'
 import { type Dsn, fitsOnWire, readDsn } from './wire.ts'
 
@@ -36,6 +36,7 @@ export interface PostParts {
   readonly clock: Clock
   readonly resolver: RouteResolver
   readonly connector: Connector
+  readonly policies: StsPolicies
   readonly converse: (parcel: Parcel) => Promise<Conversation>
 }
 
@@ -69,14 +70,14 @@ export class Post {
     const parts = new Map<string, Part>()
     const lost: Conversation[] = []
     for (const [domain, addresses] of byDomain(spelled)) {
-      const { resolver, connector } = this.#parts
+      const { resolver, connector, policies } = this.#parts
       const route = resolver.peekRoute(domain) ?? (await resolver.route(domain))
       const unreachable = route.kind === 'none' ? route.reply : connector.refuses(route)
       if (route.kind === 'none' || unreachable) {
         lost.push(refused(addresses, unreachable ?? NOWHERE))
         continue
       }
-      const asked = this.#settings.mtaSts ? connector.stsMode(domain) : 'none'
+      const asked = this.#settings.mtaSts ? policies.mode(domain) : 'none'
       const sts = typeof asked === 'string' ? asked : await asked
       const key = sts === 'none' ? route.key : `${route.key} for ${domain}`
       const known = parts.get(key)

@@ -3,7 +3,7 @@
 
 import type { Clock } from '../clock.ts'
 import type { Reply } from '../core/reply.ts'
-import { Connector } from './connect.ts'
+import { Connector, mayConnect } from './connect.ts'
 import { converse } from './converse.ts'
 import { Hosts } from './hosts.ts'
 import { checkIdentity } from './identity.ts'
@@ -13,6 +13,7 @@ import { Pool } from './pool.ts'
 import { type Mail, Post } from './post.ts'
 import { type MxResolver, routeResolver } from './resolver.ts'
 import { StsPolicies } from './sts.ts'
+import { stsSite } from './sts-site.ts'
 
 /** What the transport says of itself, and of the domains it knows. */
 export interface MxFacts extends MxResolver {
@@ -46,7 +47,10 @@ export interface MxParts {
 export function makeMxTransport(settings: MxSettings, { clock, isRecycle }: MxParts): MxTransport {
   const resolver = routeResolver(settings.dns, clock, 'mxTransport.dns')
   const hosts = new Hosts(clock)
-  const policies = new StsPolicies(clock)
+  const policies = new StsPolicies(
+    clock,
+    stsSite(clock, resolver, (address) => mayConnect(settings.connect, address)),
+  )
   const connector = new Connector(settings.connect, { clock, resolver, hosts, policies })
   const pool = new Pool(settings.pool, clock, connector)
   const talk = { pool, hosts, isRecycle }
@@ -54,6 +58,7 @@ export function makeMxTransport(settings: MxSettings, { clock, isRecycle }: MxPa
     clock,
     resolver,
     connector,
+    policies,
     converse: (parcel) => converse(parcel, talk),
   })
   const transport = {

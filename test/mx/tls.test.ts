@@ -1,11 +1,15 @@
 // TLS as far as each mode, MTA-STS and DANE ask for it, and what happens where it cannot be had.
 
 import { createHash, X509Certificate } from 'node:crypto'
+import type { ServerResponse } from 'node:http'
 import { createServer, globalAgent } from 'node:https'
 import { createServer as createTcpServer } from 'node:net'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { classifyReply } from '../../src/builtin.ts'
+import { parseMxOptions } from '../../src/mx/options.ts'
+import { makeMxTransport } from '../../src/mx/transport.ts'
 import type { MxTransportOptions } from '../../src/mx.ts'
+import { manualClock } from '../../src/testing/manual-clock.ts'
 import { type SmtpServer, type TestCertificate, testCertificate } from '../../src/testing/smtp-server.ts'
 import { a, mx } from './dns-server.ts'
 import { outcomes, send, type World, world } from './world.ts'
@@ -138,14 +142,17 @@ describe('STARTTLS', () => {
 describe('MTA-STS (RFC 8461)', () => {
   const site = testCertificate({ names: ['mta-sts.acme.test'] })
   let policy = ''
+  let serve: (response: ServerResponse) => void
   let fetched = 0
   let close = async () => {}
 
   beforeEach(async () => {
     fetched = 0
+    serve = (response) => response.end(policy)
     const web = createServer({ ...site }, (request, response) => {
       fetched++
-      response.end(request.url === '/.well-known/mta-sts.txt' ? policy : '')
+      if (request.url === '/.well-known/mta-sts.txt') serve(response)
+      else response.end()
     })
     await new Promise<void>((resolve) => web.listen(0, '127.0.4.9', resolve))
     // a policy is asked for at port 443, which not everybody may listen on
@@ -203,6 +210,66 @@ describe('MTA-STS (RFC 8461)', () => {
     await w.server('mx1.test', '127.0.4.1', { tls: { mode: 'starttls', certificate: wrong } })
     expect(outcomes(await send(transport, message))).toEqual(['ETLS ehlo'])
     expect(fetched).toBe(1)
+  })
+
+  it.each([
+    ['sends it away', (response: ServerResponse) => response.writeHead(302, { location: '/other' }).end()],
+    [
+      'talks without end',
+      (response: ServerResponse) => {
+        const piece = `mx: ${'x'.repeat(1000)}\r\n`.repeat(20)
+        const more = () => {
+          while (!response.destroyed && response.write(piece));
+          if (!response.destroyed) response.once('drain', more)
+        }
+        more()
+      },
+    ],
+    ['is broken', (response: ServerResponse) => response.destroy()],
+    ['says something else', (response: ServerResponse) => response.end('<html>mode: enforce</html>')],
+  ] as const)('a site that %s has no policy', async (_what, answer) => {
+    serve = answer
+    const server = await withTls(wrong)
+    expect((await travelled(server, { mtaSts: true })).outcome).toBe('accepted')
+    expect(fetched).toBe(1)
+  })
+
+  it('a site that takes its time is waited for half a minute, and no message more than once', async () => {
+    let begun = () => {}
+    const asked = new Promise<void>((resolve) => {
+      begun = resolve
+    })
+    serve = (response) => {
+      response.write('version: STSv1\r\n')
+      begun()
+    }
+    const server = await withTls(wrong)
+    const clock = manualClock()
+    const settings = parseMxOptions({
+      name: 'mail.us.test',
+      port: w.port,
+      allowLocal: true,
+      dane: false,
+      dns: { servers: [w.dns.address] },
+    })
+    const transport = makeMxTransport(settings, { clock, isRecycle: () => false })
+    const answer = send(transport, { to: 'x@acme.test' })
+    await asked
+    await clock.advance(30_000)
+    expect(outcomes(await answer)).toEqual(['accepted'])
+    expect(outcomes(await send(transport, { to: 'y@acme.test' }))).toEqual(['accepted'])
+    expect(fetched).toBe(1)
+    expect(server.counts.messages).toBe(2)
+    transport.close()
+  })
+
+  it('two records are none (RFC 8461 §3.1)', async () => {
+    says('enforce', 'mx1.test')
+    const record = (id: string) => ({ type: 'TXT' as const, value: `v=STSv1; id=${id};` })
+    w.dns.zone.set('_mta-sts.acme.test', [record('1'), record('2')])
+    const server = await withTls(wrong)
+    expect((await travelled(server, { mtaSts: true })).outcome).toBe('accepted')
+    expect(fetched).toBe(0)
   })
 
   it("does not bind other domains with the same hosts, nor lend them its sessions' trust", async () => {

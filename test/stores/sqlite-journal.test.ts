@@ -194,13 +194,15 @@ it('another process folds what the owner said, and neither is confused by it', a
   const [one, two] = await claim(store, owner, 2)
   if (!one || !two) throw new Error('two claims')
   expect(await stateOf(other, 'one')).toBe('claimed')
+  expect(journal(file), 'it only read').toBe(1)
+  expect((await other.openClaims()).length).toBe(2)
   expect(journal(file)).toBe(0)
   await turn(store, owner, { settle: accept(one), keepOutcomes: true })
   expect(await stateOf(other, 'one')).toBe('accepted')
   expect(await other.bytes('one')).toBeUndefined()
   expect(await other.outcomes(10)).toEqual(['one'])
-  await store.acknowledge(['one'])
-  expect(await other.outcomes(10)).toEqual([])
+  await other.acknowledge(['one'])
+  for (const either of [store, other]) expect(await either.outcomes(10)).toEqual([])
   expect((await claim(store, owner)).map(({ message }) => message.id)).toEqual(['three'])
   const { ended, stale } = await turn(store, owner, { settle: [...accept(two), ...accept(two)] })
   expect([ended, stale]).toEqual([['two'], [1]])
@@ -292,7 +294,7 @@ it('accepted bytes are out of the file with the fold', async () => {
   expect(readFileSync(file).includes('launch code')).toBe(false)
 })
 
-it('a fold waits for the lock of another process as a write does, and answers need no fold do not wait', async () => {
+it('a fold waits for the lock of another process as a write does, and answers that need none do not wait', async () => {
   const file = fresh()
   const store = await opened(file, { lockWaitMs: 0 })
   const owner = await own(store)

@@ -95,6 +95,14 @@ export class Fold {
     this.#empty = db.prepare('DELETE FROM journal')
   }
 
+  /** What the journal says, in the order in which it happened. */
+  read(): Pick<Sum, 'accepted' | 'claims'> {
+    const rows = this.#rows.all() as { body: string }[]
+    const { accepted, claims, acknowledged } = sumUp(rows.map(({ body }) => parseRow(body)))
+    for (const one of accepted) if (acknowledged.has(one.id)) one.outcome = 0
+    return { accepted, claims }
+  }
+
   /** `remembered` saves the parsing of rows that the caller made itself. */
   run(tx: Transaction, remembered: (body: string) => JournalRow | undefined = () => undefined): void {
     const rows = this.#rows.all() as { body: string }[]
@@ -102,6 +110,8 @@ export class Fold {
     const { accepted, claims, acknowledged, lanes } = sumUp(
       rows.map(({ body }) => remembered(body) ?? parseRow(body)),
     )
+    // neighbours share pages
+    accepted.sort((a, b) => a.id - b.id)
     // bodies first: what they free is room for what follows
     for (const { id } of accepted) this.#wipe.run(id)
     for (const one of accepted) this.#write(tx, one, acknowledged.has(one.id) ? 0 : one.outcome)
@@ -147,8 +157,8 @@ export class Fold {
 }
 
 interface Sum {
-  /** In order of their ids: neighbours share pages. */
-  readonly accepted: readonly Acceptance[]
+  /** In the order in which they happened. */
+  readonly accepted: Acceptance[]
   /** Those that stand. */
   readonly claims: ReadonlyMap<number, number>
   readonly acknowledged: ReadonlySet<number>
@@ -170,7 +180,6 @@ function sumUp(rows: readonly JournalRow[]): Sum {
     for (const id of row.acknowledged) acknowledged.add(id)
     for (const [key, state] of row.lanes) lanes.set(key, state)
   }
-  accepted.sort((a, b) => a.id - b.id)
   return { accepted, claims, acknowledged, lanes }
 }
 

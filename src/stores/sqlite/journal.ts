@@ -24,6 +24,7 @@ export const FOLD_AT = 256
 export class Journal {
   readonly #insert: SqliteStatement
   readonly #any: SqliteStatement
+  readonly #ticket: SqliteStatement
   readonly #fold: Fold
   readonly #pending = new Map<number, Pending>()
   /** Of accepted ones, by ticket. */
@@ -34,18 +35,19 @@ export class Journal {
   /** The row that this transaction will write. */
   #draft = blank()
   #drafted = 0
-  /** Whether what is remembered here is what the file has. */
-  #known = false
+  /** Whether what is remembered here is what the file has; `read`: it was read from there, for answers. */
+  #known: 'no' | 'read' | 'written' = 'no'
 
   constructor(db: SqliteConnection) {
     this.#insert = db.prepare('INSERT INTO journal (body) VALUES (?)')
     this.#any = db.prepare('SELECT 1 AS yes FROM journal LIMIT 1')
+    this.#ticket = db.prepare('SELECT ticket FROM message WHERE id = ?')
     this.#fold = new Fold(db)
   }
 
-  /** Whether `pending` and the tables together are the truth; otherwise it must be folded first. */
-  get known(): boolean {
-    return this.#known
+  /** Whether everything in it was written here, so that turns may go on from what is remembered; otherwise they fold first. */
+  get own(): boolean {
+    return this.#known === 'written'
   }
 
   /** Claims and acceptances, or rows if there are more of them. */
@@ -181,11 +183,25 @@ export class Journal {
     tx.pages += 2
   }
 
+  /** Makes what is remembered complete, by what others wrote: enough to answer, without a lock. */
+  learn(): void {
+    if (this.#known !== 'no') return
+    this.#clear()
+    const { accepted, claims } = this.#fold.read()
+    for (const [id, fence] of claims) this.#pending.set(id, { fence, queue: '' })
+    for (const one of accepted) {
+      this.#pending.set(one.id, { fence: one.fence, queue: '', accepted: one })
+      const row = this.#ticket.get(one.id) as { ticket: string } | undefined
+      if (row) this.#accepted.set(row.ticket, one.id)
+    }
+    this.#known = 'read'
+  }
+
   /** Brings the tables up to date, whoever wrote the journal. */
   fold(tx: Transaction): void {
     this.#fold.run(tx, (body) => this.#written.get(body))
     this.#clear()
-    this.#known = true
+    this.#known = 'written'
   }
 
   /** What is remembered may not be what is in the file. */
@@ -193,7 +209,7 @@ export class Journal {
     this.#clear()
     this.#draft = blank()
     this.#drafted = 0
-    this.#known = false
+    this.#known = 'no'
   }
 
   #clear(): void {

@@ -205,8 +205,10 @@ class SqliteStore implements Store {
     if (!this.#opened || --this.#opens > 0) return
     const { commits, sync, upkeep, db } = this.#opened
     await commits.settled()
-    // a journal that stays is folded in by whoever opens the file next
-    await this.#fold().catch(() => undefined)
+    // one that stays is folded by whoever opens the file next
+    if (this.#opened.journal.rows > 0) await this.#fold().catch(() => undefined)
+    this.#folding?.cancel()
+    this.#folding = undefined
     this.#opened = undefined
     await sync.close()
     await upkeep.close()
@@ -251,12 +253,12 @@ class SqliteStore implements Store {
     })
   }
 
-  /** Reads what `Reads` completes with the journal; one that others wrote is folded first. */
+  /** Reads what `Reads` completes with the journal. */
   #readOver<T>(body: (reads: Reads) => T): Promise<T> {
-    return this.#read(async (reads) => {
+    return this.#read((reads) => {
       const { commits, journal } = this.#open
       commits.look()
-      if (!journal.known && journal.any()) await this.#fold()
+      journal.learn()
       return body(reads)
     })
   }
@@ -362,7 +364,7 @@ class SqliteStore implements Store {
     const { commits, journal, claims: hot } = this.#open
     const { value, durable } = await commits.write((tx) => {
       demandOwner(tx.ledger, turn.owner)
-      if (!journal.known || journal.size >= MOST * FOLD_AT) journal.fold(tx)
+      if (!journal.own || journal.size >= MOST * FOLD_AT) journal.fold(tx)
       const stale: number[] = []
       const ended: string[] = []
       turn.settle.forEach((settlement, at) => {
@@ -498,10 +500,17 @@ class SqliteStore implements Store {
 
   async acknowledge(tickets: readonly string[]): Promise<void> {
     const { commits, journal, acknowledge } = this.#open
+    const inTables = (tx: Transaction, left: readonly string[]) => {
+      for (const ticket of left) tx.pages += Number(acknowledge.run(ticket).changes)
+    }
     await commits.write((tx) => {
-      if (!journal.known) journal.fold(tx)
-      for (const ticket of tickets)
-        if (!journal.acknowledge(ticket)) tx.pages += Number(acknowledge.run(ticket).changes)
+      // the journal is its owner's
+      if (!journal.own || tx.ledger.owner_fence !== this.#fence)
+        return this.#change(() => inTables(tx, tickets))(tx)
+      inTables(
+        tx,
+        tickets.filter((ticket) => !journal.acknowledge(ticket)),
+      )
       journal.write(tx)
     })
   }

@@ -7,6 +7,10 @@ import type { SqliteConnection, SqliteStatement } from './driver.ts'
 
 /** A checkpoint of so many pages (8 MiB) is due right after an fsync, when the WAL itself needs none. */
 const CHECKPOINT_PAGES = 2048
+/** The thread is started when so many are written, so that it is there when it is wanted. */
+const SOON_PAGES = 512
+/** With so many (24 MiB) written while it copies, writers wait for it: a log that only grows is never started anew. */
+const MOST_PAGES = 6144
 /** Free pages that are kept for the next mail rather than given back: at least these, and a quarter of the file. */
 const KEPT_FREE = 1024
 const VACUUM_PAGES = 128
@@ -25,6 +29,10 @@ export class Upkeep {
   #written = 0
   #vacuum: Timer | undefined
   #closed = false
+  /** Whether the thread is copying. */
+  #aside = false
+  /** Lets writers go on. */
+  #goOn: (() => void) | undefined
 
   /** `pause` keeps this process from writing until what it gives is called. */
   constructor(db: SqliteConnection, clock: Clock, copier: Copier, pause: () => () => void) {
@@ -40,6 +48,8 @@ export class Upkeep {
   /** Pages that a commit wrote, roughly. */
   wrote(pages: number): void {
     this.#written += pages
+    if (this.#written < SOON_PAGES || this.#closed) return
+    if (this.#copier.there && this.#aside && this.#written >= MOST_PAGES) this.#goOn ??= this.#pause()
   }
 
   /** The disk was full: what is copied out of the WAL makes room in it. */
@@ -50,7 +60,7 @@ export class Upkeep {
 
   /** The WAL has just been synced. */
   quiet(): void {
-    if (this.#closed || this.#written < CHECKPOINT_PAGES) return
+    if (this.#closed || this.#aside || this.#written < CHECKPOINT_PAGES) return
     this.#written = 0
     if (this.#copier.there) void this.#copyAside()
     else this.#copy()
@@ -61,11 +71,15 @@ export class Upkeep {
    * that was copied whole starts anew.
    */
   async #copyAside(): Promise<void> {
+    this.#aside = true
     await this.#copier.copy()
-    if (this.#closed) return
-    const goOn = this.#pause()
-    await this.#copier.copy()
-    goOn()
+    if (!this.#closed) {
+      this.#goOn ??= this.#pause()
+      await this.#copier.copy()
+    }
+    this.#aside = false
+    this.#goOn?.()
+    this.#goOn = undefined
     this.shrink()
   }
 

@@ -31,7 +31,6 @@ const moments = Number(process.argv[2] ?? 200)
 const OUTCOMES = 100_000
 const LONGEST_MS = 15 * 60_000
 const wrong: string[] = []
-process.setMaxListeners(100) // one for each process that is to end with this one
 
 const COLUMNS = ['stored', 'accepted', 'parked', 'delivered', 'lost', 'duplicates', 'unmarked'] as const
 const line = (cells: readonly (string | number)[]) => console.log(`| ${cells.join(' | ')} |`)

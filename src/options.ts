@@ -32,11 +32,11 @@ export interface EgressOptions {
 
 /** How long what has ended is remembered. */
 export interface RetentionOptions {
-  /** Messages all of whose recipients were accepted. @default '3d' */
+  /** Messages all of whose recipients were accepted. @default '3d'; '10m' where the store is the process's memory */
   readonly accepted?: Duration
-  /** Messages with a failed recipient. @default '30d' */
+  /** Messages with a failed recipient, and their bytes. @default '30d'; '1d' in memory */
   readonly failed?: Duration
-  /** Idempotency keys. @default '7d' */
+  /** Idempotency keys, once their message has ended. @default '7d'; '1d' in memory */
   readonly keys?: Duration
 }
 
@@ -179,6 +179,9 @@ const CLOCK_VERBS = ['now', 'monotonic', 'random', 'after', 'turn']
 const LOGGER_VERBS = ['debug', 'info', 'warn', 'error']
 
 const DEFAULT_TTL = '5d'
+const ON_DISK = { accepted: '3d', failed: '30d', keys: '7d' } as const
+/** A process that sends 100 messages a second for three days would keep 50 GB of outcomes that nobody asks for. */
+const IN_MEMORY = { accepted: '10m', failed: '1d', keys: '1d' } as const
 const DEFAULT_ATTEMPT_TIMEOUT = '11m'
 const LONGEST_ATTEMPT_MS = 60 * MINUTE
 const DEFAULT_MAX_MESSAGE_BYTES = 25 * 1024 * 1024
@@ -197,13 +200,14 @@ const MOST_META_CHARACTERS = 65_536
  */
 export function parseOptions(input: unknown): ResolvedOptions {
   const given = fields(input, '', WRAP_KEYS, "options with a store, as { store: sqliteStore('outbox.db') }")
+  const store = shaped<Store>(
+    given.store,
+    'store',
+    STORE_VERBS,
+    "a store, as memoryStore() or sqliteStore('outbox.db')",
+  )
   return {
-    store: shaped<Store>(
-      given.store,
-      'store',
-      STORE_VERBS,
-      "a store, as memoryStore() or sqliteStore('outbox.db')",
-    ),
+    store,
     ttlMs: span(given.ttl ?? DEFAULT_TTL, 'ttl'),
     policies: list(given.policies ?? [], 'policies', 'an array of policies') as readonly ProviderPolicy[],
     route: optional(given.route, (v) => oneOf(v, 'route', ['relay', 'direct'] as const)),
@@ -214,7 +218,7 @@ export function parseOptions(input: unknown): ResolvedOptions {
     attemptTimeoutMs: parseAttemptTimeout(given.attemptTimeout ?? DEFAULT_ATTEMPT_TIMEOUT),
     maxMessageBytes: whole(given.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES, 'maxMessageBytes'),
     maxWaiting: optional(given.maxWaiting, parseRoom),
-    retention: parseRetention(given.retention ?? {}),
+    retention: parseRetention(given.retention ?? {}, store.durable ? ON_DISK : IN_MEMORY),
     deliver: flag(given.deliver ?? true, 'deliver'),
     logger: optional(given.logger, (v) =>
       shaped<Logger>(v, 'logger', LOGGER_VERBS, 'a logger with debug, info, warn and error'),
@@ -301,12 +305,12 @@ function parseRoom(value: unknown): Room {
   }
 }
 
-function parseRetention(value: unknown): ResolvedOptions['retention'] {
+function parseRetention(value: unknown, usual: Required<RetentionOptions>): ResolvedOptions['retention'] {
   const given = fields(value, 'retention', ['accepted', 'failed', 'keys'], '{ accepted, failed, keys }')
   return {
-    acceptedMs: span(given.accepted ?? '3d', 'retention.accepted', 0),
-    failedMs: span(given.failed ?? '30d', 'retention.failed', 0),
-    keysMs: span(given.keys ?? '7d', 'retention.keys', 0),
+    acceptedMs: span(given.accepted ?? usual.accepted, 'retention.accepted', 0),
+    failedMs: span(given.failed ?? usual.failed, 'retention.failed', 0),
+    keysMs: span(given.keys ?? usual.keys, 'retention.keys', 0),
   }
 }
 

@@ -13,7 +13,9 @@ import type { Claim, Notice, Store } from './stores/store.ts'
 const SWEEP_MS = 30_000
 const NOTICES_MS = 1_000
 const PURGE_MS = 600_000
-const PURGE_AT_ONCE = 1_000
+/** What a store forgets in one write; more of it follows soon, so that a thousand a second can be sent for ever. */
+const PURGE_AT_ONCE = 250
+const PURGE_ON_MS = 250
 const EXPIRED_AT_ONCE = 200
 /** How long mail whose time passed while no process ran gets for its one try. */
 const GRACE_MS = 3_600_000
@@ -35,6 +37,8 @@ export class Recovery {
   #sweepAt = 0
   #noticesAt = 0
   #purgeAt = 0
+  /** When there is more to forget than went at once. */
+  #purgeOnAt = Number.POSITIVE_INFINITY
   #offset: number | undefined
   /** The latest that the wall clock was against the monotonic one. */
   #newest: number | undefined
@@ -63,7 +67,10 @@ export class Recovery {
       () => this.#own(),
     )
     outbox.chore(
-      () => (this.#recovered ? Math.min(this.#sweepAt, this.#noticesAt) : Number.POSITIVE_INFINITY),
+      () =>
+        this.#recovered
+          ? Math.min(this.#sweepAt, this.#noticesAt, this.#purgeOnAt)
+          : Number.POSITIVE_INFINITY,
       () => this.#look(),
     )
   }
@@ -84,6 +91,7 @@ export class Recovery {
     this.#noticesAt = Math.min(this.#noticesAt, now)
     this.#sweepAt = Math.min(this.#sweepAt, now + SWEEP_MS)
     this.#purgeAt = Math.min(this.#purgeAt, now + PURGE_MS)
+    if (this.#purgeOnAt !== Number.POSITIVE_INFINITY) this.#purgeOnAt = now
     this.#owningSince = Math.min(this.#owningSince, now)
     this.#outbox.clockWentBack()
   }
@@ -204,6 +212,7 @@ export class Recovery {
     const { parts, owner, stopped } = this.#outbox
     const now = parts.clock.now()
     if (owner.fence === 0 || stopped) {
+      this.#purgeOnAt = Number.POSITIVE_INFINITY
       this.#sweepAt = now + SWEEP_MS
       this.#noticesAt = now + NOTICES_MS
       return
@@ -219,7 +228,7 @@ export class Recovery {
         this.#outbox.lanes.forgetQuiet(now)
         parts.onEnded([]) // what other processes ended, the durable handler hears of now
         if (this.#purgeAt <= now) await this.#purge(now)
-      }
+      } else if (this.#purgeOnAt <= now) await this.#purge(now)
     } catch {
       // a store that fails is told of by the turn; the sweep comes again
     }
@@ -289,13 +298,15 @@ export class Recovery {
 
   async #purge(now: number): Promise<void> {
     const { store, options } = this.#outbox.parts
+    this.#purgeOnAt = Number.POSITIVE_INFINITY
     if (options.onSettled === undefined) await this.#acknowledge()
     const { acceptedMs, failedMs, keysMs } = options.retention
     const gone = await store.purge(
       { settledBefore: now - acceptedMs, failedBefore: now - failedMs, keysBefore: now - keysMs },
       PURGE_AT_ONCE,
     )
-    this.#purgeAt = gone >= PURGE_AT_ONCE ? now + SWEEP_MS : now + PURGE_MS
+    this.#purgeAt = now + PURGE_MS
+    if (gone >= PURGE_AT_ONCE) this.#purgeOnAt = now + PURGE_ON_MS
   }
 
   /** Outcomes that were kept for a handler that there is not: by other processes, or an earlier version of this one. */

@@ -1,7 +1,7 @@
 // The verbs, as an application uses them.
 
 import { memoryStore, type Ticket, wrapTransport } from 'steadymail'
-import { scriptedTransport } from 'steadymail/testing'
+import { sampleMessage, scriptedTransport } from 'steadymail/testing'
 import { describe, expect, it } from 'vitest'
 import { BEGIN, HOUR, MINUTE, mail, refusing, world } from './scenarios/world.ts'
 
@@ -368,6 +368,37 @@ describe('retention', () => {
     expect((await w.mailer.status(bad.id))?.state).toBe('settled')
     await w.pass(24 * HOUR)
     expect(await w.mailer.list()).toEqual([])
+  })
+
+  it('in memory forgets what was accepted after ten minutes, unless told otherwise', async () => {
+    const w = await world({ store: memoryStore() })
+    const [ticket] = await Promise.all([w.send('a@one.test'), w.send('b@one.test')])
+    await w.run(ticket.settled())
+    await w.pass(5 * MINUTE)
+    expect(await w.mailer.list()).toHaveLength(2)
+    await w.pass(20 * MINUTE)
+    expect(await w.mailer.list()).toEqual([])
+  })
+
+  it('keeps up with more than a hundred messages a second', async () => {
+    const store = memoryStore()
+    await store.open()
+    for (let n = 0; n < 10_000; n++) {
+      const added = sampleMessage([`user${n}@one.test`])
+      await store.add(added, undefined, 0)
+      const ended = { state: 'accepted', settledAt: 1 } as const
+      await store.amend(
+        added.message.id,
+        ({ deliveries }) => deliveries.map((d) => ({ ...d, ...ended })),
+        1,
+        0,
+        false,
+      )
+    }
+    const w = await world({ store })
+    await w.mailer.start()
+    await w.pass(MINUTE)
+    expect(await w.mailer.list({ limit: 10_000 })).toEqual([])
   })
 
   it('of a message that is gone says so to whoever waits for it', async () => {

@@ -3,6 +3,7 @@ import { systemClock } from '../src/clock.ts'
 import { SteadymailError } from '../src/core/error.ts'
 import { parseOptions, parseSendOptions, type WrapOptions } from '../src/options.ts'
 import { memoryStore } from '../src/stores/memory.ts'
+import { sqliteStore } from '../src/stores/sqlite/store.ts'
 
 const store = memoryStore()
 
@@ -31,11 +32,19 @@ describe('wrapTransport’s options', () => {
       attemptTimeoutMs: 660_000,
       maxMessageBytes: 26_214_400,
       maxWaiting: undefined,
-      retention: { acceptedMs: 259_200_000, failedMs: 2_592_000_000, keysMs: 604_800_000 },
+      retention: { acceptedMs: 600_000, failedMs: 86_400_000, keysMs: 86_400_000 },
       deliver: true,
       logger: undefined,
       resolveMx: false,
       clock: systemClock,
+    })
+  })
+
+  it('remember what has ended for longer where it is on disk', () => {
+    expect(parseOptions({ store: sqliteStore('never.db') }).retention).toEqual({
+      acceptedMs: 259_200_000,
+      failedMs: 2_592_000_000,
+      keysMs: 604_800_000,
     })
   })
 

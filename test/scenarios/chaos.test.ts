@@ -69,6 +69,7 @@ it.each([1, 2, 3, 4])(
         {
           store,
           clock,
+          retention: { accepted: '3d', failed: '30d' }, // all is counted at the end
           route: seed % 3 === 0 ? 'direct' : 'relay',
           // a person who takes what may have arrived for arrived
           on: { parked: ({ id }) => mailer.resolveUncertain(id, 'accepted') },

@@ -197,6 +197,7 @@ async function play(world: Given): Promise<Map<Binding, number>> {
     store: memoryStore(),
     clock,
     ttl: '60d',
+    retention: { accepted: '3d', failed: '30d' }, // every message is asked about at the end
     egress: { ...said(world.egress), ...(world.gated ? { gate: shared.gate } : {}) },
     policies: world.policies.map(
       (one, i): ProviderPolicy => ({ name: `p${i}`, domains: [`${DOMAINS[i]}.test`], ...said(one) }),

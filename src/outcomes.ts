@@ -39,6 +39,9 @@ export class Outcomes {
   #pausedUntil = 0
   /** Tickets that the handler rejected: when it is given them again, and after how long a wait. */
   readonly #rejected = new Map<string, { readonly at: number; readonly waitMs: number }>()
+  /** Before then none of them, several having been rejected again in a row; what is new to the handler goes on. */
+  #againAt = 0
+  #againMs = RETRY_MS
   #timer: Timer | undefined
   #poll: Timer | undefined
   /** Tickets that somebody has begun to wait for, and whether another process ends them. */
@@ -184,7 +187,7 @@ export class Outcomes {
       this.#again = true
       return
     }
-    if (this.#clock.now() < this.#pausedUntil && this.#timer !== undefined) return
+    if (this.#clock.monotonic() < this.#pausedUntil && this.#timer !== undefined) return
     this.#handling = true
     this.#handled = this.#handleAll()
   }
@@ -197,7 +200,7 @@ export class Outcomes {
         goesOn = await this.#handleSome()
       } while ((this.#again || goesOn) && !this.#closed)
     } catch {
-      this.#pausedUntil = this.#clock.now() + this.#retryMs
+      this.#pausedUntil = this.#clock.monotonic() + this.#retryMs
       this.#retryMs = Math.min(2 * this.#retryMs, RETRY_MAX_MS)
     }
     this.#handling = false
@@ -205,41 +208,55 @@ export class Outcomes {
   }
 
   /**
-   * One page of outcomes, oldest first. What was rejected waits for its own time and keeps nobody else from the
-   * handler; when it rejects whatever it is given, it is left alone for a while.
+   * One page of outcomes, oldest first, those that were never rejected before those that were: what is always
+   * rejected keeps nobody else from the handler. When it rejects all that is new to it, it is left alone for a while.
    * @returns whether there may be more
    * @throws when the store fails or the handler rejects everything
    */
   async #handleSome(): Promise<boolean> {
     const limit = AT_ONCE + this.#rejected.size
     const tickets = await this.#store.outcomes(limit)
-    const now = this.#clock.now()
+    const now = this.#clock.monotonic()
     const done: string[] = []
+    const isDue = (ticket: string) => (this.#rejected.get(ticket)?.at ?? Infinity) <= now
+    const due = this.#againAt > now ? [] : tickets.filter(isDue)
+    const fresh = tickets.filter((ticket) => !this.#rejected.has(ticket))
+    const isDown = await this.#give(fresh, done)
+    const taken = done.length
+    if (!isDown && (await this.#give(due, done))) {
+      this.#againAt = this.#clock.monotonic() + this.#againMs
+      this.#againMs = Math.min(2 * this.#againMs, RETRY_MAX_MS)
+    }
+    if (done.length > taken) this.#againMs = RETRY_MS
+    if (done.length > 0) {
+      await this.#store.acknowledge(done)
+      this.#retryMs = RETRY_MS
+    }
+    if (isDown) throw new Error('the handler rejects everything')
+    if (tickets.length === limit) return done.length > 0
+    // all there are: what is not among them was forgotten or opened again
+    const there = new Set(tickets)
+    for (const ticket of this.#rejected.keys()) if (!there.has(ticket)) this.#rejected.delete(ticket)
+    return false
+  }
+
+  /** Gives outcomes to the handler until it has rejected several in a row; whether it has. Adds to `done` what it took. */
+  async #give(tickets: readonly string[], done: string[]): Promise<boolean> {
     let inARow = 0
     for (const ticket of tickets) {
-      const rejected = this.#rejected.get(ticket)
-      if (rejected !== undefined && rejected.at > now) continue
       if (this.#closed) break
       if (await this.#handleOne(ticket)) {
         this.#rejected.delete(ticket)
         done.push(ticket)
         inARow = 0
       } else {
-        const waitMs = Math.min(2 * (rejected?.waitMs ?? RETRY_MS / 2), RETRY_MAX_MS)
-        this.#rejected.set(ticket, { at: this.#clock.now() + waitMs, waitMs })
-        if (++inARow === MOST_IN_A_ROW) break
+        const before = this.#rejected.get(ticket)?.waitMs ?? RETRY_MS / 2
+        const waitMs = Math.min(2 * before, RETRY_MAX_MS)
+        this.#rejected.set(ticket, { at: this.#clock.monotonic() + waitMs, waitMs })
+        if (++inARow === MOST_IN_A_ROW) return true
       }
       await this.#pace.step() // a handler that returns at once waits for nothing
     }
-    if (done.length > 0) {
-      await this.#store.acknowledge(done)
-      this.#retryMs = RETRY_MS
-    }
-    if (inARow === MOST_IN_A_ROW) throw new Error('the handler rejects everything')
-    if (tickets.length === limit) return done.length > 0
-    // all there are: what is not among them was forgotten or opened again
-    const there = new Set(tickets)
-    for (const ticket of this.#rejected.keys()) if (!there.has(ticket)) this.#rejected.delete(ticket)
     return false
   }
 
@@ -248,11 +265,11 @@ export class Outcomes {
     this.#timer?.cancel()
     this.#timer = undefined
     if (this.#closed) return
-    let at = this.#pausedUntil > this.#clock.now() ? this.#pausedUntil : Number.POSITIVE_INFINITY
+    let at = this.#pausedUntil > this.#clock.monotonic() ? this.#pausedUntil : Number.POSITIVE_INFINITY
     if (at === Number.POSITIVE_INFINITY)
-      for (const rejected of this.#rejected.values()) at = Math.min(at, rejected.at)
+      for (const rejected of this.#rejected.values()) at = Math.min(at, Math.max(rejected.at, this.#againAt))
     if (at === Number.POSITIVE_INFINITY) return
-    this.#timer = this.#clock.after(at - this.#clock.now(), () => {
+    this.#timer = this.#clock.after(at - this.#clock.monotonic(), () => {
       this.#timer = undefined
       this.handle()
     })

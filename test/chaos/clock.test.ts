@@ -54,6 +54,20 @@ describe.each(STORES)('%s: the clock is set', (_, store) => {
     expect(w.clock.monotonic() - began).toBeLessThan(4 * MINUTE)
   })
 
+  it('back: an outcome that onSettled rejected is given again within seconds', async () => {
+    let calls = 0
+    const w = await world({
+      store: store(),
+      onSettled: () => {
+        if (++calls < 3) throw new Error('not yet')
+      },
+    })
+    await w.deliver('a@one.test')
+    w.clock.jump(-5 * HOUR)
+    await w.pass(20_000)
+    expect(calls).toBe(3)
+  })
+
   it('on: nothing expires before the clocks have settled, and back again in between nothing does', async () => {
     const w = await world({ store: store() })
     await w.mailer.hold('one.test')

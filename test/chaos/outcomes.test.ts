@@ -39,6 +39,24 @@ describe('a handler that rejects everything', () => {
   })
 })
 
+it('outcomes that are always rejected, however many, do not hold up those of later mail', async () => {
+  const heard: string[] = []
+  const w = await world({
+    onSettled: (o) => {
+      const to = o.recipients[0]?.address ?? ''
+      if (to.startsWith('bad')) throw new Error('no such order')
+      heard.push(to)
+    },
+  })
+  await w.deliver(...Array.from({ length: 40 }, (_, n) => `bad${n}@shop${n % 9}.test`))
+  await w.pass(30 * MINUTE)
+  for (let n = 0; n < 10; n++) {
+    await w.deliver(`good${n}@one.test`)
+    await w.pass(1_000)
+    expect(heard).toHaveLength(n + 1)
+  }
+})
+
 describe('two mailers on one store', () => {
   it.each([
     ['one memoryStore', () => memoryStore()],

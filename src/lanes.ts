@@ -57,6 +57,8 @@ export interface Lane extends Gated {
   runFrom: number
   wakeAt: number
   readonly ready: [boolean, boolean, boolean]
+  /** Its rank in `#ready` of each priority; any other there is one it no longer has. */
+  readonly rankAt: [number, number, number]
 }
 
 /** One claim to make. */
@@ -76,6 +78,8 @@ export const BATCH = 50
 /** Of what leaves while higher priorities wait, one recipient in this many is of each lower one. */
 const LOWER_SHARE = 10
 const FOREVER = Number.POSITIVE_INFINITY
+/** The rank of a ready lane that is in no heap. */
+const ASIDE = Number.NEGATIVE_INFINITY
 const UNLIMITED: LaneLimits = { burst: 1_000_000_000, caps: [], concurrency: 1_000_000_000 }
 
 export class Lanes {
@@ -136,6 +140,7 @@ export class Lanes {
         runFrom: this.#served,
         wakeAt: FOREVER,
         ready: [false, false, false],
+        rankAt: [0, 0, 0],
       }
       this.#lanes.set(key, lane)
     } else if (state !== undefined) {
@@ -324,8 +329,9 @@ export class Lanes {
     for (;;) {
       const priority = this.#pickPriority(now)
       if (priority === undefined) return undefined
+      const rank = this.#ready[priority].next
       const lane = this.#ready[priority].pop() as Lane
-      if (!lane.ready[priority]) continue
+      if (!lane.ready[priority] || lane.rankAt[priority] !== rank) continue
       lane.ready[priority] = false
       const open = opening(lane.state, lane.limits, now, lane, priority)
       const queue = open.at <= now ? this.#pickQueue(lane, priority, now) : undefined
@@ -340,6 +346,7 @@ export class Lanes {
       if (this.isKeptFrom(lane, now, priority)) {
         this.#aside.push([priority, lane])
         lane.ready[priority] = true
+        lane.rankAt[priority] = ASIDE
         continue
       }
       return this.#take(lane, queue, open, now, undo)
@@ -390,15 +397,20 @@ export class Lanes {
   releaseSlot(plan: Plan): void {
     this.#egress.inFlight--
     if (plan.egressProbe) this.#egress.probing = false
-    for (const [priority, lane] of this.#aside.splice(0)) this.#ready[priority].push(this.#rank(lane), lane)
+    for (const [priority, lane] of this.#aside.splice(0)) this.#place(lane, priority)
+  }
+
+  #place(lane: Lane, priority: Priority): void {
+    const rank = this.#rank(lane)
+    lane.rankAt[priority] = rank
+    this.#ready[priority].push(rank, lane)
   }
 
   /** Its connection is free again: it goes before those that would need another. */
   #resume(lane: Lane): void {
     if (lane.inFlight > 0) return
     for (const priority of [0, 1, 2] as const) {
-      // its place further back is passed over when it comes to that
-      if (lane.ready[priority]) this.#ready[priority].push(this.#rank(lane), lane)
+      if (lane.ready[priority] && this.#rank(lane) < lane.rankAt[priority]) this.#place(lane, priority)
     }
   }
 
@@ -490,7 +502,7 @@ export class Lanes {
       lane.runFrom = lane.served
     }
     lane.ready[priority] = true
-    this.#ready[priority].push(this.#rank(lane), lane)
+    this.#place(lane, priority)
   }
 
   #compact(): void {

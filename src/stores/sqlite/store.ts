@@ -4,7 +4,7 @@
 //   deliveries (add, put, end)   claims (claim, settle)   journal, fold (what turns said, into the tables)
 //   recent, windows, cache (what need not be read)   reads   retention (purge, erase)   upkeep, copier (checkpoints, shrinking)
 
-import { type Clock, systemClock, type Timer } from '../../clock.ts'
+import { type Clock, systemClock } from '../../clock.ts'
 import type { AttemptRecord } from '../../core/delivery.ts'
 import { badOption, SteadymailError } from '../../core/error.ts'
 import { isFinal } from '../rules.ts'
@@ -33,7 +33,8 @@ import { findDriver, type SqliteConnection, type SqliteDriver, type SqliteStatem
 import { WalSync } from './durable.ts'
 import { sqliteCode, storeFailed } from './errors.ts'
 import { databasePath, openDatabase, prepareFile } from './file.ts'
-import { FOLD_AT, Journal, queueKey } from './journal.ts'
+import { Folding } from './folding.ts'
+import { Journal, queueKey } from './journal.ts'
 import { Reads } from './reads.ts'
 import { type PurgeBefore, Retention } from './retention.ts'
 import type { LedgerRow } from './rows.ts'
@@ -56,10 +57,6 @@ export interface SqliteOptions {
   readonly clock?: Clock
 }
 
-/** What a turn says is in the tables after so long, with what others said. */
-const FOLD_MS = 250
-/** So many times what is folded at once may wait for it, when the fold itself fails. */
-const MOST = 4
 /** Two processes read the clock at different moments. */
 const CLOCKS_APART_MS = 1_000
 /** A lease from a clock that was ahead stands at least so long after it was first seen: its owner may live and renew it. */
@@ -104,6 +101,7 @@ interface Opened {
   readonly sync: WalSync
   readonly commits: Commits
   readonly journal: Journal
+  readonly folding: Folding
   readonly deliveries: Deliveries
   readonly claims: Claims
   readonly reads: Reads
@@ -127,8 +125,6 @@ class SqliteStore implements Store {
   #opens = 0
   /** Of the owner lease, when it was taken here last. */
   #fence: number | undefined
-  #folding: Timer | undefined
-  #foldingNow = false
   /** Of `PRAGMA data_version` at the last look for notices; it moves with commits of other connections only. */
   #noticedVersion = -1
   #noticedHere = true
@@ -190,6 +186,7 @@ class SqliteStore implements Store {
       sync,
       commits,
       journal,
+      folding: new Folding(commits, journal, claims.recent, this.#clock),
       deliveries,
       claims,
       reads: new Reads(db, this.#clock, journal),
@@ -203,12 +200,9 @@ class SqliteStore implements Store {
 
   async close(): Promise<void> {
     if (!this.#opened || --this.#opens > 0) return
-    const { commits, sync, upkeep, db } = this.#opened
+    const { commits, folding, sync, upkeep, db } = this.#opened
     await commits.settled()
-    // one that stays is folded by whoever opens the file next
-    if (this.#opened.journal.rows > 0) await this.#fold().catch(() => undefined)
-    this.#folding?.cancel()
-    this.#folding = undefined
+    await folding.close()
     this.#opened = undefined
     await sync.close()
     await upkeep.close()
@@ -221,34 +215,10 @@ class SqliteStore implements Store {
     return this.#opened
   }
 
-  /** Brings the tables up to what turns said. */
-  async #fold(): Promise<void> {
-    this.#folding?.cancel()
-    this.#folding = undefined
-    const { commits, journal } = this.#open
-    await commits.write((tx) => journal.fold(tx), false)
-  }
-
-  /** Soon, or at once when there is enough to fold; at the latest whoever needs the tables does it. */
-  #foldLater(): void {
-    const { journal } = this.#open
-    const full = journal.size >= FOLD_AT
-    if (journal.rows === 0 || (this.#folding && !(full && !this.#foldingNow))) return
-    this.#folding?.cancel()
-    this.#foldingNow = full
-    this.#folding = this.#clock.after(full ? 0 : FOLD_MS, () => {
-      this.#folding = undefined
-      if (this.#opened) this.#fold().catch(() => undefined) // the next turn sees to it
-    })
-    this.#folding.keep(false)
-  }
-
-  /** Reads the tables as they are, and not before they are up to date. */
+  /** Reads the tables as they are. */
   #readFolded<T>(body: (reads: Reads) => T | Promise<T>): Promise<T> {
     return this.#read(async (reads) => {
-      const { commits, journal } = this.#open
-      commits.look()
-      if (journal.any()) await this.#fold()
+      await this.#open.folding.upToDate()
       return body(reads)
     })
   }
@@ -256,24 +226,9 @@ class SqliteStore implements Store {
   /** Reads what `Reads` completes with the journal. */
   #readOver<T>(body: (reads: Reads) => T): Promise<T> {
     return this.#read((reads) => {
-      const { commits, journal } = this.#open
-      commits.look()
-      journal.learn()
+      this.#open.folding.complete()
       return body(reads)
     })
-  }
-
-  /** A change of what turns may have said: of the tables as they are; whoever remembers them is told. */
-  #change<T>(body: (tx: Transaction) => T): (tx: Transaction) => T {
-    const { journal, claims } = this.#open
-    return (tx) => {
-      journal.fold(tx)
-      claims.recent.forget()
-      const { pages } = tx
-      const value = body(tx)
-      if (tx.pages > pages) tx.ledger.changes++
-      return value
-    }
   }
 
   /** Reads, with what SQLite throws as an error of ours. */
@@ -287,7 +242,7 @@ class SqliteStore implements Store {
 
   async own(owner: string, now: number, until: number): Promise<number | undefined> {
     const { commits, db } = this.#open
-    const take = this.#change((tx) => {
+    const take = this.#open.folding.change((tx) => {
       const { ledger } = tx
       ledger.owner = owner
       ledger.owner_until = until
@@ -333,7 +288,7 @@ class SqliteStore implements Store {
   }
 
   async add(added: NewMessage, room: Room | undefined, owner: number): Promise<Added> {
-    const { commits, journal, deliveries, claims, space } = this.#open
+    const { commits, journal, folding, deliveries, claims, space } = this.#open
     const { message, bytes } = added
     const store = (tx: Transaction) => {
       const stored = deliveries.add(tx, added, room, owner, space)
@@ -353,7 +308,7 @@ class SqliteStore implements Store {
     const stored = await commits.join(store).catch(async (error) => {
       // what was accepted since the last fold makes room
       if (sqliteCode(error.cause) !== 'SQLITE_FULL' || !journal.any()) throw error
-      await this.#fold()
+      await folding.now()
       return commits.join(store)
     })
     if ('kind' in stored) return stored
@@ -361,10 +316,10 @@ class SqliteStore implements Store {
   }
 
   async turn(turn: Turn): Promise<TurnResult> {
-    const { commits, journal, claims: hot } = this.#open
+    const { commits, journal, folding, claims: hot } = this.#open
     const { value, durable } = await commits.write((tx) => {
       demandOwner(tx.ledger, turn.owner)
-      if (!journal.own || journal.size >= MOST * FOLD_AT) journal.fold(tx)
+      folding.before(tx)
       const stale: number[] = []
       const ended: string[] = []
       turn.settle.forEach((settlement, at) => {
@@ -378,7 +333,7 @@ class SqliteStore implements Store {
       return { claims, stale, ended }
     }, turn.urgent)
     for (const ticket of value.ended) this.#cache.drop(ticket)
-    this.#foldLater()
+    folding.later()
     return { ...value, durable }
   }
 
@@ -405,7 +360,7 @@ class SqliteStore implements Store {
   async claimExpired(owner: number, now: number, _until: number, limit: number): Promise<readonly Claim[]> {
     const { commits, claims } = this.#open
     const { value } = await commits.write(
-      this.#change((tx) => {
+      this.#open.folding.change((tx) => {
         demandOwner(tx.ledger, owner)
         return claims.expired(tx, now, limit)
       }),
@@ -489,7 +444,7 @@ class SqliteStore implements Store {
       }
       return written.length > 0 ? reads.find(ticket)?.stored : found.stored
     }
-    const amended = await commits.writeDurably(this.#change(put))
+    const amended = await commits.writeDurably(this.#open.folding.change(put))
     if (amended?.settledAt !== undefined) this.#cache.drop(ticket)
     return amended
   }
@@ -506,7 +461,7 @@ class SqliteStore implements Store {
     await commits.write((tx) => {
       // the journal is its owner's
       if (!journal.own || tx.ledger.owner_fence !== this.#fence)
-        return this.#change(() => inTables(tx, tickets))(tx)
+        return this.#open.folding.change(() => inTables(tx, tickets))(tx)
       inTables(
         tx,
         tickets.filter((ticket) => !journal.acknowledge(ticket)),
@@ -517,7 +472,9 @@ class SqliteStore implements Store {
 
   async purge(before: PurgeBefore, limit: number): Promise<number> {
     const { commits, retention, upkeep } = this.#open
-    const { value } = await commits.write(this.#change((tx) => retention.purge(tx, before, limit)))
+    const { value } = await commits.write(
+      this.#open.folding.change((tx) => retention.purge(tx, before, limit)),
+    )
     upkeep.shrink()
     return value
   }
@@ -530,7 +487,7 @@ class SqliteStore implements Store {
   ): Promise<readonly string[]> {
     const { commits, retention, upkeep } = this.#open
     const tickets = await retention.erase(address, { now, owner, keepOutcomes }, (body) =>
-      commits.writeDurably(this.#change(body)),
+      commits.writeDurably(this.#open.folding.change(body)),
     )
     await upkeep.truncate() // the log still had it
     for (const ticket of tickets) this.#cache.drop(ticket)

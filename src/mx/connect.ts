@@ -76,7 +76,7 @@ export class Connector {
 
   /** Asks host after host until one takes a session. */
   async open(wish: OpenWish): Promise<Opened> {
-    const search = new Search(wish, this.#shuffled(wish.route.hosts))
+    const search = new Search(wish, this.#shuffled(this.#connectable(wish.route.hosts)))
     // those that rest come last: they are asked all the same before the message is given up
     for (const skipped of [this.#hosts.restingAddresses(), []]) {
       for (;;) {
@@ -142,7 +142,7 @@ export class Connector {
       patience,
       tls: {
         need,
-        attempt: tlsAttempt && !this.#hosts.isPlain(address),
+        attempt: tlsAttempt && !this.#hosts.isPlain(hostname, address),
         options: tlsOptions,
         dane: daneVerifier,
       },
@@ -160,14 +160,15 @@ export class Connector {
       return session
     }
     search.lines.push(...session.opening)
-    if (refusal.errno === 'ETLS' && need === 'none' && !this.#hosts.isPlain(address)) {
+    if (refusal.errno === 'ETLS' && need === 'none' && !this.#hosts.isPlain(hostname, address)) {
       // opportunistic: the same host once more, without
-      this.#hosts.tlsFailed(address)
+      this.#hosts.tlsFailed(hostname, address)
       return undefined
     }
     search.refused(refusal)
     wish.tried.add(address)
-    if (!wish.stop?.aborted) this.#hosts.refused(address, refusal)
+    // what a domain's policy makes of a certificate says nothing of the host
+    if (!wish.stop?.aborted && refusal.errno !== 'ETLS') this.#hosts.refused(address, refusal)
     return undefined
   }
 
@@ -224,11 +225,15 @@ export class Connector {
     return mayConnect(this.#settings, address)
   }
 
-  /** Whether a host that is given as an address may be connected to, and why not. */
+  /** Without those that are given as addresses which may not be connected to; names are judged when looked up. */
+  #connectable(hosts: readonly MxRecord[]): readonly MxRecord[] {
+    return hosts.filter(({ exchange }) => isIP(exchange) === 0 || this.#allows(exchange))
+  }
+
+  /** Whether none of the hosts may be connected to, and why not. */
   refuses(route: MxRoute): Reply | undefined {
-    const bad = route.hosts.filter(({ exchange }) => isIP(exchange) !== 0 && !this.#allows(exchange))
-    if (bad.length < route.hosts.length) return undefined
-    const [{ exchange } = { exchange: '' }] = bad
+    if (this.#connectable(route.hosts).length > 0) return undefined
+    const [{ exchange } = { exchange: '' }] = route.hosts
     return { text: blockedText(route.domain, exchange), phase: 'unknown', errno: 'EDNS' }
   }
 

@@ -57,13 +57,16 @@ export class Hosts {
     return [...this.#rests.entries()].filter(([, rest]) => rest.until > now).map(([address]) => address)
   }
 
-  /** Its TLS handshake failed; without need of TLS the next session does without. */
-  tlsFailed(address: string): void {
-    this.#plain.set(address, true, this.#clock.now() + PLAIN_MS)
+  /**
+   * Its TLS handshake failed; without need of TLS the next session does without. Under this name only: who points a
+   * name of his own at somebody's server must not take the TLS from all others.
+   */
+  tlsFailed(name: string, address: string): void {
+    this.#plain.set(`${name} ${address}`, true, this.#clock.now() + PLAIN_MS)
   }
 
-  isPlain(address: string): boolean {
-    return this.#plain.get(address, this.#clock.now()) === true
+  isPlain(name: string, address: string): boolean {
+    return this.#plain.get(`${name} ${address}`, this.#clock.now()) === true
   }
 
   /** It ended a session after so many messages and said that a new one may go on. */

@@ -205,6 +205,31 @@ describe('a hostile zone', () => {
     },
   )
 
+  it('cannot hide a machine of ours among its hosts', async () => {
+    const ours = await w.server('ours.test', '127.0.7.1')
+    w.dns.zone.set('acme.test', [mx('127.0.7.1', 5), mx('mx.acme.test', 10)])
+    w.dns.zone.set('mx.acme.test', [a('127.0.7.1')])
+    const answer = await send(w.transport({ allowLocal: false }), { to: 'a@acme.test' })
+    expect(answer.recipients[0]?.reply.text).toMatch(/local or reserved address/)
+    expect(ours.counts.connections).toBe(0)
+  })
+
+  it("cannot take TLS from others' mail by pointing a name at their server", async () => {
+    const server = await w.server('mx1.test', '127.0.7.1', { tls: 'starttls' })
+    w.domain('evil.test', 'mx.evil.test')
+    w.dns.zone.set('mx.evil.test', [a('127.0.7.1')])
+    const transport = w.transport()
+    // as a server that refuses to shake hands under a name that is not its own
+    const undoRefusal = server.use({ on: 'starttls', answer: { reply: '220 Go ahead', and: 'drop' } })
+    expect(outcomes(await send(transport, { to: 'x@evil.test' }))).toEqual(['accepted'])
+    undoRefusal()
+    expect(outcomes(await send(transport, { to: 'a@acme.test' }))).toEqual(['accepted'])
+    expect(server.messages.map(({ to, session }) => [to[0], session.secure])).toEqual([
+      ['x@evil.test', false],
+      ['a@acme.test', true],
+    ])
+  })
+
   it('with one such name among good ones is delivered to', async () => {
     await w.server('mx1.test', '127.0.7.1')
     w.dns.zone.set('acme.test', [mx('not a host', 5), mx('mx1.test', 10)])

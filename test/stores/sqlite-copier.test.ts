@@ -8,6 +8,7 @@ import { sqliteStore } from '../../src/stores/sqlite/store.ts'
 import type { Store } from '../../src/stores/store.ts'
 import { sampleMessage } from '../../src/testing/store-contract.ts'
 import { audit, driverWith, files } from './fixtures/files.ts'
+import { work } from './fixtures/processes.ts'
 
 const fresh = files()
 /** Where the log's index keeps how many frames there are and were copied (sqlite.org/walformat.html). */
@@ -77,5 +78,15 @@ it.each([
   expect(largest).toBeLessThan(32 << 20) // of some 50 MiB
   await store.close()
   expect(existsSync(`${file}-wal`)).toBe(false)
+  audit(file)
+})
+
+it('a process that does not close ends, and not before everything it awaits is stored', {
+  timeout: 30_000,
+}, async () => {
+  const file = fresh()
+  const worker = work(file, 'leave', 'w', 100)
+  expect(await worker.ended).toBe(0)
+  expect(worker.lines.at(-1)).toBe('left')
   audit(file)
 })

@@ -40,6 +40,7 @@ export class Copier {
   #state: State = 'unstarted'
   #ended: Promise<void> | undefined
   #waiting: (() => void)[] = []
+  #wanted = 0
 
   /** A driver that was `given` by the user is their own class, which cannot go to another thread. */
   constructor(file: string, driver: SqliteDriver, given: boolean) {
@@ -68,10 +69,12 @@ export class Copier {
     while (this.#state === 'copying') await new Promise<void>((resolve) => this.#waiting.push(resolve))
   }
 
-  /** Whether the process lives on for the thread. */
-  keep(alive: boolean): void {
-    if (alive) this.#worker?.ref()
-    else this.#worker?.unref()
+  /** The process lives on for the thread until what this gives is called. */
+  keepAlive(): () => void {
+    if (this.#wanted++ === 0) this.#worker?.ref()
+    return () => {
+      if (--this.#wanted === 0) this.#worker?.unref()
+    }
   }
 
   #rests(state: State): void {
@@ -80,7 +83,7 @@ export class Copier {
   }
 
   async close(): Promise<void> {
-    this.keep(true)
+    this.keepAlive()
     await this.rest()
     this.#state = 'none'
     this.#worker?.postMessage('close')
@@ -102,7 +105,6 @@ export class Copier {
         execArgv: [], // the user's loaders are not for it
         env: threads.SHARE_ENV,
       })
-      worker.unref()
       worker.on('message', () => this.#rests('idle'))
       worker.on('error', () => this.#rests('none'))
       this.#ended = new Promise((resolve) =>
@@ -111,6 +113,7 @@ export class Copier {
           resolve()
         }),
       )
+      worker.unref() // not before somebody listens: that would undo it
       this.#worker = worker
       this.#state = 'idle'
     } catch {

@@ -49,7 +49,7 @@ export class Upkeep {
   wrote(pages: number): void {
     this.#written += pages
     if (this.#written < SOON_PAGES || this.#closed) return
-    if (this.#copier.there && this.#aside && this.#written >= MOST_PAGES) this.#goOn ??= this.#pause()
+    if (this.#copier.there && this.#aside && this.#written >= MOST_PAGES) this.#halt()
   }
 
   /** The disk was full: what is copied out of the WAL makes room in it. */
@@ -74,13 +74,24 @@ export class Upkeep {
     this.#aside = true
     await this.#copier.copy()
     if (!this.#closed) {
-      this.#goOn ??= this.#pause()
+      this.#halt()
       await this.#copier.copy()
     }
     this.#aside = false
     this.#goOn?.()
     this.#goOn = undefined
     this.shrink()
+  }
+
+  /** Writers wait for the thread; what somebody awaits must not end with the process because nothing else runs. */
+  #halt(): void {
+    if (this.#goOn) return
+    const release = this.#copier.keepAlive()
+    const goOn = this.#pause()
+    this.#goOn = () => {
+      release()
+      goOn()
+    }
   }
 
   #copy(): void {
@@ -94,9 +105,9 @@ export class Upkeep {
 
   /** Copies everything and empties the WAL, where nobody else is using it. */
   async truncate(): Promise<void> {
-    this.#copier.keep(true)
+    const release = this.#copier.keepAlive()
     await this.#copier.rest()
-    this.#copier.keep(false)
+    release()
     try {
       this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
     } catch {

@@ -66,9 +66,18 @@ export class Windows {
   take(queue: string, id: number): void {
     const window = this.#windows.get(queue)
     if (!window) return
-    const place = window.heads.findIndex((head, at) => at >= window.at && head.id === id)
-    if (place === window.at) window.at++
-    else if (place > window.at) window.heads.splice(place, 1)
+    const { heads } = window
+    let place = window.at
+    while (place < heads.length && heads[place]?.id !== id) place++
+    if (place === heads.length) return
+    if (place > window.at) {
+      heads.splice(place, 1)
+      return
+    }
+    // a queue that is sent as fast as it fills is never read anew: what was taken must go all the same
+    if (++window.at < MOST) return
+    heads.splice(0, window.at)
+    window.at = 0
   }
 
   clear(): void {

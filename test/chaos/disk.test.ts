@@ -16,7 +16,7 @@ import { powerCuts } from './powercut.ts'
 import { tornLogs } from './torn.ts'
 import { earlierVersions, upgrade } from './upgrade.ts'
 
-const MINUTE = { timeout: 60_000 }
+const MINUTES = { timeout: 120_000 }
 
 function sound(counts: Counts): void {
   expect(counts).toMatchObject({ lost: 0, unmarked: 0, wrong: [] })
@@ -30,21 +30,21 @@ function delivered(counts: Refusals): void {
 }
 
 describe.concurrent('calls are refused with what is wrong, and once it is right all is delivered', () => {
-  it('the disk is full, also when the process is killed and started again', MINUTE, async () => {
+  it('the disk is full, also when the process is killed and started again', MINUTES, async () => {
     delivered(await diskFull())
   })
 
-  it('the file is read-only', MINUTE, async () => {
+  it('the file is read-only', MINUTES, async () => {
     delivered(await readOnlyFile())
   })
 
-  it('another process holds the lock', MINUTE, async () => {
+  it('another process holds the lock', MINUTES, async () => {
     delivered(await lockedFile())
   })
 
   it.each(['SIGCONT', 'SIGKILL'] as const)(
     'another process is stopped inside a transaction, until %s',
-    MINUTE,
+    MINUTES,
     async (end) => {
       delivered(await stoppedInTransaction(end))
     },
@@ -52,36 +52,36 @@ describe.concurrent('calls are refused with what is wrong, and once it is right 
 
   it(
     'the file is deleted: nothing is confirmed later than 0.1 s after, and the rest is in what was deleted',
-    MINUTE,
+    MINUTES,
     async () => {
       delivered(await deletedFile())
     },
   )
 
-  it('a third of all statements fails, on and off', MINUTE, async () => {
+  it('a third of all statements fails, on and off', MINUTES, async () => {
     delivered(await ioErrors('statements', 7))
   })
 
-  it('a third of all store calls fails, on and off', MINUTE, async () => {
+  it('a third of all store calls fails, on and off', MINUTES, async () => {
     delivered(await ioErrors('store', 7))
   })
 })
 
 describe.concurrent('what was confirmed is there', () => {
-  it('after power cuts that leave what was synced and any part of the rest', MINUTE, async () => {
+  it('after power cuts that leave what was synced and any part of the rest', MINUTES, async () => {
     const counts = await powerCuts(4, 7, 'retry')
     sound(counts)
     expect(counts.accepted).toBe(counts.stored)
   })
 
-  it("after power cuts, and with onUncertain: 'fail' nothing comes twice", MINUTE, async () => {
+  it("after power cuts, and with onUncertain: 'fail' nothing comes twice", MINUTES, async () => {
     const counts = await powerCuts(3, 7, 'fail', 'of Node')
     sound(counts)
     expect(counts.duplicates).toBe(0)
     expect(counts.accepted + counts.givenUp).toBe(counts.stored)
   })
 
-  it('before the tear, in a log that is torn or garbled', MINUTE, async () => {
+  it('before the tear, in a log that is torn or garbled', MINUTES, async () => {
     const counts = await tornLogs(20, 7)
     sound(counts)
     expect(counts.before).toBeGreaterThan(0)
@@ -90,7 +90,7 @@ describe.concurrent('what was confirmed is there', () => {
 
   it.each(earlierVersions())(
     'in a file of schema %i, though its upgrade is killed',
-    MINUTE,
+    MINUTES,
     async (version) => {
       const counts = await upgrade(version, 3, 7)
       sound(counts)

@@ -212,7 +212,7 @@ export async function stoppedInTransaction(end: 'SIGCONT' | 'SIGKILL'): Promise<
 /** How long after a deletion mail may still be confirmed (durable.ts looks every 100 ms, with a write). */
 const NOTICED_MS = 100
 /** Between the fsync and the line that says so, on a machine with other work. */
-const SLACK_MS = 150
+const SLACK_MS = 1_000
 
 export interface Deleted extends Refusals {
   /** Messages confirmed after the file was gone: they are in it all the same. */

@@ -19,7 +19,7 @@ const LONGEST_MS = 500
  * What was sent so long before a cut may be sent again unmarked, with `onUncertain: 'retry'`: 20 ms until its claim is
  * on its way to the disk and an fsync, which takes longer here, since each makes a copy of the file.
  */
-const LAST_MOMENTS_MS = 250
+const LAST_MOMENTS_MS = 500
 
 export interface Cuts extends Counts {
   readonly cuts: number

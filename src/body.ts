@@ -71,13 +71,9 @@ interface DataStream extends Transform {
 }
 
 function isDataStream(stream: NodeJS.WritableStream): stream is DataStream {
-  const { constructor, inByteCount, outByteCount, lastByte } = stream as unknown as Record<string, unknown>
+  const { inByteCount, outByteCount, lastByte } = stream as unknown as Record<string, unknown>
   return (
-    typeof constructor === 'function' &&
-    constructor.name === 'DataStream' &&
-    inByteCount === 0 &&
-    outByteCount === 0 &&
-    lastByte === false
+    stream.constructor.name === 'DataStream' && inByteCount === 0 && outByteCount === 0 && lastByte === false
   )
 }
 

@@ -258,6 +258,11 @@ export class Lanes {
     }
   }
 
+  /** A plan of a From domain that is not quite open came to nothing: lanes that waited for its answer go on. */
+  wakeSender({ sender, queue }: Plan, now: number): void {
+    if (sender !== undefined && sender.state.phase !== 'open') this.rescheduleSender(queue.sender, now)
+  }
+
   /** When something can go without anything arriving first; `Infinity` for never. */
   nextAt(now: number): number {
     let at = this.#wakes.next

@@ -574,10 +574,10 @@ class SteadyMailer<M> implements Mailer<M> {
   async #land(timeout: Promise<void>): Promise<void> {
     const { clock } = this.#options
     const outbox = this.#outbox
-    const landed = new Promise<void>((resolve) => outbox.whenLanded(resolve))
+    const landed = new Promise<void>((resolve) => outbox.flights.whenLanded(resolve))
     await Promise.race([landed, timeout])
     if (outbox.flights.size === 0) return
-    outbox.abort()
+    outbox.flights.abort()
     const moment = within(clock, ABORT_MS)
     await Promise.race([landed, moment.over])
     moment.cancel()

@@ -13,45 +13,18 @@
 // Not here: which lane goes next (lanes.ts), what replies mean (conclude.ts), what start-up and the
 // sweep do (recovery.ts).
 
-import { type Attempting, type AttemptResult, begin } from './attempt.ts'
-import type { Clock, Timer } from './clock.ts'
-import { conclude, type Lesson } from './conclude.ts'
+import type { Timer } from './clock.ts'
 import type { Delivery } from './core/delivery.ts'
 import { SteadymailError } from './core/error.ts'
-import {
-  type Arrival,
-  arrive,
-  clampLane,
-  depart,
-  holdLane,
-  isQuiet,
-  isWorthSaving,
-  type LaneState,
-  opening,
-  releaseLane,
-  saveLane,
-  speaksOfMessage,
-  type Traffic,
-} from './core/lane.ts'
-import type { OnUncertain } from './core/message.ts'
+import { clampLane, depart, holdLane, type LaneState, releaseLane } from './core/lane.ts'
 import { EGRESS, Egress } from './egress.ts'
-import type { Events } from './events.ts'
-import type { Grouping } from './grouping.ts'
+import { Flights, type OutboxParts } from './flights.ts'
 import { type Gated, type Lane, Lanes, type Plan } from './lanes.ts'
-import type { ResolvedOptions } from './options.ts'
 import { Ownership } from './owner.ts'
 import { Permits } from './permits.ts'
-import type {
-  Claim,
-  Claimed,
-  ClaimRequest,
-  Settlement,
-  Store,
-  StoredLane,
-  TurnResult,
-} from './stores/store.ts'
+import type { Claimed, ClaimRequest, Settlement, StoredLane, TurnResult } from './stores/store.ts'
 import { Teller } from './tell.ts'
-import type { Target } from './transporter.ts'
+import { UnsavedLanes } from './unsaved-lanes.ts'
 
 /** Kept after a claim's attempt timeout before anybody may think it abandoned. */
 const CLAIM_MARGIN_MS = 60_000
@@ -59,25 +32,8 @@ const CLAIM_MARGIN_MS = 60_000
 const RUN = 10
 /** Turns of the event loop before one of ours where it means a commit: replies that come close together share it. An idle loop turns at once. */
 const GATHER_TURNS = 3
-/** What may wait for other lanes to be saved along waits so long. */
-const SAVE_LATER_MS = 250
 const STORE_RETRY_MS = 1_000
 const STORE_RETRY_MAX_MS = 30_000
-
-/** An attempt under way. */
-export interface Flight {
-  readonly claim: Claim
-  readonly plan: Plan
-  readonly startedAt: number
-  /** A person asked for its message to end. */
-  cancelled: boolean
-  /** Its time is up and it could not be aborted: the slot is given back, the claim is kept. */
-  overdue: boolean
-  /** Gives back its slot and the shared gate's permit; safe to call again. */
-  readonly giveBack: () => void
-  /** Once it has begun. */
-  attempting: Attempting | undefined
-}
 
 /** A result that is not saved yet, and what to tell once it is. */
 interface Unsaved {
@@ -85,37 +41,18 @@ interface Unsaved {
   readonly tell: (() => void) | undefined
 }
 
-export interface OutboxParts {
-  readonly store: Store
-  readonly target: Target
-  readonly grouping: Grouping
-  readonly options: ResolvedOptions
-  readonly route: 'relay' | 'direct'
-  readonly clock: Clock
-  readonly events: Events
-  readonly ownerId: string
-  /** Told of tickets whose last recipient ended, after that is durable. */
-  readonly onEnded: (tickets: readonly string[]) => void
-}
-
 export class Outbox {
   readonly lanes: Lanes
   readonly egress: Egress
   readonly owner: Ownership
   readonly teller: Teller
-  readonly flights = new Map<number, Flight>()
+  readonly flights: Flights
   readonly parts: OutboxParts
   disposed = false
   /** The newest failure of the store, until it works again. */
   storeFailure: { readonly error: unknown; readonly since: number } | undefined
   #unsaved: Unsaved[] = []
-  /** Lanes to be saved with the next turn, and those that may wait for company until `#laterAt`. */
-  readonly #dirty = new Set<Gated>()
-  readonly #later = new Set<Gated>()
-  #laterAt = Number.POSITIVE_INFINITY
-  /** Batches refused as a whole: the most recipients of that ticket to try together. */
-  readonly #halved = new Map<string, number>()
-  #aborting = false
+  readonly #unsavedLanes = new UnsavedLanes()
   #turning = false
   #again = false
   #asked = false
@@ -130,7 +67,6 @@ export class Outbox {
   #wanted = 0
   #quiet: Promise<void> | undefined
   #quieted: (() => void) | undefined
-  readonly #landed: (() => void)[] = []
   /** Turns that are written, and not yet told because they are not yet durable. */
   readonly #telling = new Set<Promise<void>>()
 
@@ -142,6 +78,17 @@ export class Outbox {
     this.lanes = new Lanes(this.egress, parts.route === 'direct' ? RUN : 1)
     this.owner = new Ownership(parts.store, parts.ownerId, parts.clock)
     this.teller = new Teller(parts.events, parts.store, parts.clock)
+    this.flights = new Flights({
+      parts,
+      lanes: this.lanes,
+      egress: this.egress,
+      owner: this.owner,
+      teller: this.teller,
+      ask: () => this.ask(),
+      settle: (settlement, tell) => this.settle(settlement, tell),
+      stain: (gated, now) => this.#stain(gated, now),
+      failed: (error) => this.failed(error),
+    })
     const { gate } = parts.options.egress
     if (gate !== undefined) {
       this.#permits = new Permits(
@@ -177,12 +124,6 @@ export class Outbox {
     if (this.flights.size + this.#unsaved.length > 0 || this.lanes.waiting > 0) return
     this.#quieted?.()
     this.#quiet = undefined
-  }
-
-  /** Calls back when nothing is being sent any more. */
-  whenLanded(callback: () => void): void {
-    this.#landed.push(callback)
-    if (this.flights.size === 0) for (const each of this.#landed.splice(0)) each()
   }
 
   /** Claims nothing more; what is under way goes on. */
@@ -244,27 +185,7 @@ export class Outbox {
   }
 
   #stain(gated: Gated, now: number): void {
-    if (!this.parts.store.durable || this.#dirty.has(gated)) return
-    gated.dirty = true
-    if (isWorthSaving(gated.saved, gated.state, gated.limits, now)) {
-      this.#later.delete(gated)
-      this.#dirty.add(gated)
-      return
-    }
-    if (this.#later.size === 0) this.#laterAt = now + SAVE_LATER_MS
-    this.#later.add(gated)
-  }
-
-  /** The lanes to save in this turn. */
-  #takeDirty(now: number): Gated[] {
-    if (this.#laterAt <= now) {
-      for (const gated of this.#later) this.#dirty.add(gated)
-      this.#later.clear()
-      this.#laterAt = Number.POSITIVE_INFINITY
-    }
-    const dirty = [...this.#dirty]
-    this.#dirty.clear()
-    return dirty
+    if (this.parts.store.durable) this.#unsavedLanes.stain(gated, now)
   }
 
   /** The wall clock went back: what was to happen at a moment of the old one is looked at anew. */
@@ -280,22 +201,19 @@ export class Outbox {
   /** Turns until every result is saved or the store fails. */
   async flush(): Promise<void> {
     if (!this.parts.store.durable) {
-      for (const gated of [this.egress, ...this.lanes.all(), ...this.lanes.senders()]) this.#dirty.add(gated)
+      this.#unsavedLanes.add([this.egress, ...this.lanes.all(), ...this.lanes.senders()])
     }
-    if (this.#later.size > 0) this.#laterAt = Number.NEGATIVE_INFINITY
-    while (this.#unsaved.length > 0 || this.#dirty.size + this.#later.size > 0) {
-      const before = this.#unsaved.length + this.#dirty.size + this.#later.size
+    this.#unsavedLanes.hurry()
+    const left = () => this.#unsaved.length + this.#unsavedLanes.size
+    while (left() > 0) {
+      const before = left()
       if (this.#turning) {
         // it waits for the store, which needs the event loop
         await new Promise<void>((resolve) => this.parts.clock.turn(resolve))
         continue
       }
       await this.#run()
-      if (
-        this.#unsaved.length + this.#dirty.size + this.#later.size >= before &&
-        this.storeFailure !== undefined
-      )
-        return
+      if (left() >= before && this.storeFailure !== undefined) return
       if (this.owner.fence === 0) return
     }
   }
@@ -343,7 +261,7 @@ export class Outbox {
     this.#unsaved = []
     const undo = new Map<Gated, LaneState>()
     const plans = this.#mayClaim() ? this.#planAll(now, undo) : []
-    const dirty = this.#takeDirty(now)
+    const dirty = this.#unsavedLanes.take(now)
     if (settle.length === 0 && plans.length === 0 && dirty.length === 0) return false
     let result: TurnResult
     try {
@@ -361,11 +279,7 @@ export class Outbox {
       result = await turn
     } catch (error) {
       this.#unsaved = [...settle, ...this.#unsaved]
-      for (const gated of [...dirty, ...undo.keys()]) {
-        gated.saved = undefined // whatever was to be
-        gated.dirty = true
-      }
-      for (const gated of dirty) this.#dirty.add(gated) // still not saved
+      this.#unsavedLanes.giveBack(dirty, undo.keys())
       for (const [gated, state] of undo) gated.state = state
       for (const plan of plans) {
         this.lanes.unanswered(plan.queue)
@@ -433,16 +347,7 @@ export class Outbox {
     // what ends with the process is saved when the mailer closes: another may go on with the same store
     if (!this.parts.store.durable && !this.#stopped) return []
     for (const gated of undo.keys()) this.#stain(gated, now)
-    const rows: StoredLane[] = []
-    for (const gated of new Set<Gated>([...dirty, ...this.#dirty])) {
-      this.#later.delete(gated)
-      gated.dirty = false
-      gated.saved = gated.state
-      const quiet = gated.inFlight === 0 && isQuiet(gated.state, gated.limits, now)
-      rows.push({ key: gated.key, state: quiet ? undefined : saveLane(gated.state) })
-    }
-    this.#dirty.clear()
-    return rows
+    return this.#unsavedLanes.rows(dirty, now)
   }
 
   #claimed(plan: Plan, claimed: Claimed, durable: Promise<void>, now: number): void {
@@ -451,214 +356,14 @@ export class Outbox {
       this.#unplan(plan, now)
       return
     }
-    const claim = this.#trim(claimed.claim)
-    this.#launch(plan, claim, claimed.bytes, durable, now)
+    this.flights.launch(plan, claimed.claim, claimed.bytes, durable, now, this.#permits?.take())
     this.lanes.reschedule(plan.lane, now)
-  }
-
-  /** A batch that was refused as a whole goes in parts: the rest is given back untouched. */
-  #trim(claim: Claim): Claim {
-    const most = this.#halved.get(claim.message.id)
-    if (most === undefined || claim.deliveries.length <= most) return claim
-    for (const delivery of claim.deliveries.slice(most)) {
-      this.settle({ fence: claim.fence, delivery: { ...delivery, state: 'waiting' } })
-    }
-    return { ...claim, deliveries: claim.deliveries.slice(0, most) }
   }
 
   #unplan(plan: Plan, now: number): void {
     this.lanes.release(plan, true)
     this.lanes.reschedule(plan.lane, now)
-    this.#freeSender(plan, now)
-  }
-
-  #launch(
-    plan: Plan,
-    claim: Claim,
-    bytes: Uint8Array | undefined,
-    durable: Promise<void>,
-    now: number,
-  ): void {
-    const freeSlot = this.egress.take()
-    const freePermit = this.#permits?.take()
-    const flight: Flight = {
-      claim,
-      plan,
-      startedAt: now,
-      cancelled: false,
-      overdue: false,
-      giveBack: () => {
-        freeSlot()
-        freePermit?.()
-      },
-      attempting: undefined,
-    }
-    this.flights.set(claim.fence, flight)
-    if (plan.probe) this.parts.events.emit('probing', { lane: plan.lane.key, at: now })
-    if (plan.egressProbe) this.parts.events.emit('probing', { lane: EGRESS, at: now })
-    if (bytes === undefined) void this.#fetch(flight, durable)
-    else this.#fly(flight, bytes, durable)
-  }
-
-  /** Gets the bytes of a claim from the store first. */
-  async #fetch(flight: Flight, durable: Promise<void>): Promise<void> {
-    const { store, clock } = this.parts
-    // bytes that are gone do not come back at once: asked for again without a pause, they would spin the loop
-    let waitMs = STORE_RETRY_MAX_MS
-    try {
-      const bytes = await store.bytes(flight.claim.message.id)
-      if (bytes !== undefined) {
-        this.#fly(flight, bytes, durable)
-        return
-      }
-    } catch (error) {
-      this.#failed(error, clock.now())
-      waitMs = 0 // the next turn waits for the store by itself
-    }
-    flight.giveBack()
-    this.#return(flight, waitMs)
-  }
-
-  /** Begins an attempt; when it ends, its slot is free. */
-  #fly(flight: Flight, bytes: Uint8Array, durable: Promise<void>): void {
-    const { target, options, clock } = this.parts
-    const { claim, plan } = flight
-    // A claim must survive a power cut before its body is sent, where what may have been sent is not simply sent
-    // again. With 'retry' a lost claim and an open one come to the same: nobody waits for the disk.
-    const strict = (claim.message.onUncertain ?? options.onUncertain) !== 'retry'
-    flight.attempting = begin(
-      target,
-      {
-        message: claim.message,
-        bytes,
-        recipients: claim.deliveries.map(addressOf),
-        // real servers do not answer faster because a test's clock runs
-        timeoutMs: options.attemptTimeoutMs * (clock.scale ?? 1),
-        gate: strict ? () => durable.then(() => this.#checkLease()) : () => this.#checkLease(),
-        onOverdue: () => {
-          flight.overdue = true
-          this.lanes.releaseSlot(plan)
-          flight.giveBack()
-          this.ask()
-        },
-        ...(target.kind === 'plugin' && { hints: hintsOf(plan.lane) }),
-      },
-      clock,
-      (result) => {
-        try {
-          this.#land(flight, result)
-        } catch (error) {
-          // a defect of ours, and the transport that calls back may swallow what is thrown at it
-          queueMicrotask(() => {
-            throw error
-          })
-        }
-        flight.giveBack()
-      },
-    )
-    if (this.#aborting) flight.attempting.abort()
-  }
-
-  /** What was claimed may only be sent while nobody else can have taken it over. */
-  #checkLease(): void {
-    if (this.owner.stands() && !this.#aborting) return
-    throw new SteadymailError('OWNER_LOST', 'this process no longer delivers from this store')
-  }
-
-  /** Ends attempts under way, where the transport can. */
-  abort(): void {
-    this.#aborting = true
-    for (const flight of [...this.flights.values()]) flight.attempting?.abort()
-  }
-
-  /** The attempt never reached the wire: its claim is given back as it was. */
-  #return(flight: Flight, waitMs = 0): void {
-    const now = this.parts.clock.now()
-    this.#leave(flight)
-    for (const delivery of flight.claim.deliveries) {
-      this.settle({
-        fence: flight.claim.fence,
-        delivery: { ...delivery, state: 'waiting', dueAt: Math.max(delivery.dueAt, now + waitMs) },
-      })
-    }
-    this.#learn(flight, { kind: 'returned', recipients: flight.claim.deliveries.length }, flight.plan.lane)
-    this.lanes.reschedule(flight.plan.lane, now)
-    this.#freeSender(flight.plan, now)
-  }
-
-  #leave(flight: Flight): void {
-    this.flights.delete(flight.claim.fence)
-    this.lanes.release(flight.plan, !flight.overdue)
-    if (this.flights.size === 0) for (const each of this.#landed.splice(0)) each()
-  }
-
-  #land(flight: Flight, result: AttemptResult): void {
-    const { options, clock, grouping, route, target } = this.parts
-    const uncertain = result.outcomes.some((o) => !o.accepted && o.uncertain)
-    if ((result.gated || result.aborted) && !uncertain && !result.outcomes.some((o) => o.accepted)) {
-      if (result.gated || this.#aborting) {
-        this.#return(flight)
-        return
-      }
-    }
-    const now = clock.now()
-    const { claim, plan } = flight
-    const { lane } = plan
-    this.#leave(flight)
-    const conclusion = conclude(claim, result, {
-      grouping,
-      route,
-      onUncertain: claim.message.onUncertain ?? (options.onUncertain as OnUncertain),
-      host: target.host,
-      startedAt: flight.startedAt,
-      now,
-      random: clock.random,
-      promotes: (rule) => this.egress.promotes(rule, lane.key, now),
-      ofMessage: (verdict, target) => {
-        const spoken =
-          target === 'lane'
-            ? lane
-            : target === 'egress'
-              ? this.egress
-              : this.lanes.knownSender(plan.queue.sender)
-        return spoken !== undefined && speaksOfMessage(spoken.state, claim.message.id, verdict)
-      },
-      cancelled: flight.cancelled,
-    })
-    if (conclusion.halve !== undefined) this.#halved.set(claim.message.id, conclusion.halve)
-    else if (result.outcomes.some((o) => o.accepted)) this.#halved.delete(claim.message.id)
-    this.#learn(flight, conclusion.lane, lane)
-    this.#learn(flight, conclusion.egress, this.egress)
-    const speaksOfSender = conclusion.sender.kind === 'throttle' || conclusion.sender.kind === 'unexplained'
-    if (plan.sender !== undefined || speaksOfSender) this.#learnOfSender(flight, conclusion.sender, now)
-    for (const concluded of conclusion.concluded) {
-      this.#unsaved.push({
-        settlement: concluded.settlement,
-        tell: () => this.teller.concluded(claim, concluded),
-      })
-      this.#noteAgain(concluded.settlement.delivery)
-    }
-    this.lanes.reschedule(lane, now)
-    this.ask()
-  }
-
-  /** A From domain that opens wakes its lanes; one that closes is noticed by each when its turn comes. */
-  #learnOfSender(flight: Flight, lesson: Lesson, now: number): void {
-    const name = flight.plan.queue.sender
-    const sender = this.lanes.sender(name, now)
-    const isOpen = (traffic: Traffic) => opening(sender.state, sender.limits, now, traffic, 0).at <= now
-    // lanes were put aside while this attempt was under way
-    const before = isOpen({
-      inFlight: sender.inFlight + 1,
-      probing: sender.probing || flight.plan.senderProbe,
-    })
-    this.#learn(flight, lesson, sender)
-    if (!before && isOpen(sender)) this.lanes.rescheduleSender(name, now)
-  }
-
-  /** A plan of a From domain that is not quite open came to nothing: lanes that waited for its answer go on. */
-  #freeSender({ sender, queue }: Plan, now: number): void {
-    if (sender !== undefined && sender.state.phase !== 'open') this.lanes.rescheduleSender(queue.sender, now)
+    this.lanes.wakeSender(plan, now)
   }
 
   /** A delivery that waits again is known to its queue; the store has it from the next turn on. */
@@ -674,26 +379,6 @@ export class Outbox {
     const known = this.lanes.find(key)
     if (known !== undefined) return known
     return this.lanes.lane(key, this.parts.grouping.book.forLane(key, domain), now)
-  }
-
-  #learn(flight: Flight, lesson: Lesson, gated: Gated): void {
-    const { clock } = this.parts
-    const now = clock.now()
-    const { plan } = flight
-    const probe =
-      gated === plan.lane ? plan.probe : gated === this.egress ? plan.egressProbe : plan.senderProbe
-    const arrival = arrivalOf(flight, lesson, probe, gated.inFlight + 1)
-    const { state, events } = arrive(gated.state, gated.limits, now, arrival, clock.random)
-    gated.state = state
-    this.#stain(gated, now)
-    if (lesson.kind !== 'returned') {
-      // what made a hold, or made it longer, is not the next to probe
-      const refused = events.some((event) => event.kind === 'held')
-      if (refused || probe) this.lanes.probed(gated, plan.queue, refused)
-      if (refused) plan.lane.avoid = [...plan.lane.avoid.slice(-7), flight.claim.message.id]
-      else if (gated === plan.lane && plan.lane.avoid.length > 0) plan.lane.avoid = []
-    }
-    for (const event of events) this.teller.lane(gated, event, now)
   }
 
   /** Holds a lane because a person said so; a lane without mail yet is held too. */
@@ -734,7 +419,7 @@ export class Outbox {
       () => {
         const stale = new Set(result.stale)
         for (let i = 0; i < settle.length; i++) if (!stale.has(i)) settle[i]?.tell?.()
-        for (const ticket of result.ended) this.#halved.delete(ticket)
+        this.flights.forget(result.ended)
         if (result.ended.length > 0) this.parts.onEnded(result.ended)
       },
       (error) => this.#failed(error, this.parts.clock.now()),
@@ -787,9 +472,7 @@ export class Outbox {
   #nextAt(now: number): number {
     let at = Number.POSITIVE_INFINITY
     if (this.owner.fence > 0) {
-      at = Math.min(at, this.#laterAt)
-      if (this.#unsaved.length > 0 || this.#dirty.size > 0) at = now
-      at = Math.max(at, this.#retryAt)
+      at = Math.max(this.#unsaved.length > 0 ? now : this.#unsavedLanes.dueAt(now), this.#retryAt)
     }
     if (!this.#stopped && this.owner.fence > 0)
       at = Math.min(at, Math.max(this.lanes.nextAt(now), this.#retryAt))
@@ -841,25 +524,3 @@ function claimOf({ lane, queue, limit, probe, egressProbe, senderProbe }: Plan):
 }
 
 const NONE: readonly never[] = []
-
-function addressOf({ address }: Delivery): string {
-  return address
-}
-
-/** What transports written for steadymail are told of the lane. */
-function hintsOf({ key, policy, limits }: Lane): Readonly<Record<string, unknown>> {
-  return {
-    lane: key,
-    tls: policy.tls,
-    concurrency: limits.concurrency,
-    messagesPerConnection: policy.messagesPerConnection,
-  }
-}
-
-/** Field by field for the usual lesson: each accepted message has two, and spreads cost. */
-function arrivalOf({ startedAt, claim }: Flight, lesson: Lesson, probe: boolean, inFlight: number): Arrival {
-  const ticket = claim.message.id
-  if (lesson.kind !== 'accepted') return { ...lesson, probe, startedAt, ticket, inFlight }
-  const { recipients, accepted } = lesson
-  return { kind: 'accepted', recipients, accepted, probe, startedAt, ticket, inFlight }
-}

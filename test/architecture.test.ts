@@ -20,7 +20,7 @@ function floor(file: string): number {
     return 1
   if (top === 'stores' || top === 'mx' || file === 'sqlite.ts') return 1
   if (
-    /^(outbox|recovery|lanes|egress|events|owner|conclude|outcomes|tell|permits|explain|report|options|grouping|gate)\.ts$/.test(
+    /^(outbox|flights|unsaved-lanes|recovery|lanes|egress|events|owner|conclude|outcomes|tell|permits|explain|report|options|grouping|gate)\.ts$/.test(
       file,
     )
   )

@@ -1,0 +1,82 @@
+// Which lanes differ from what is stored, and when each is to be saved: with the next turn, or a moment later with
+// others. Not here: what makes one worth saving at once (core/lane-saved.ts), or the turn itself (outbox.ts).
+
+import { isQuiet, isWorthSaving, saveLane } from './core/lane.ts'
+import type { Gated } from './lanes.ts'
+import type { StoredLane } from './stores/store.ts'
+
+/** What may wait for others waits so long. */
+const LATER_MS = 250
+
+export class UnsavedLanes {
+  readonly #next = new Set<Gated>()
+  readonly #later = new Set<Gated>()
+  #laterAt = Number.POSITIVE_INFINITY
+
+  get size(): number {
+    return this.#next.size + this.#later.size
+  }
+
+  /** When there is something to save; `Infinity` for never. */
+  dueAt(now: number): number {
+    return this.#next.size > 0 ? now : this.#laterAt
+  }
+
+  /** A lane's state has changed. */
+  stain(gated: Gated, now: number): void {
+    if (this.#next.has(gated)) return
+    gated.dirty = true
+    if (isWorthSaving(gated.saved, gated.state, gated.limits, now)) {
+      this.#later.delete(gated)
+      this.#next.add(gated)
+      return
+    }
+    if (this.#later.size === 0) this.#laterAt = now + LATER_MS
+    this.#later.add(gated)
+  }
+
+  /** All of these are to be saved with the next turn, whatever changed. */
+  add(lanes: Iterable<Gated>): void {
+    for (const gated of lanes) this.#next.add(gated)
+  }
+
+  /** Nothing waits for others any more. */
+  hurry(): void {
+    if (this.#later.size > 0) this.#laterAt = Number.NEGATIVE_INFINITY
+  }
+
+  /** Those to save in this turn. */
+  take(now: number): Gated[] {
+    if (this.#laterAt <= now) {
+      this.add(this.#later)
+      this.#later.clear()
+      this.#laterAt = Number.POSITIVE_INFINITY
+    }
+    const taken = [...this.#next]
+    this.#next.clear()
+    return taken
+  }
+
+  /** The rows of those taken, and of what changed since and must be saved with them. */
+  rows(taken: readonly Gated[], now: number): StoredLane[] {
+    const rows: StoredLane[] = []
+    for (const gated of new Set<Gated>([...taken, ...this.#next])) {
+      this.#later.delete(gated)
+      gated.dirty = false
+      gated.saved = gated.state
+      const quiet = gated.inFlight === 0 && isQuiet(gated.state, gated.limits, now)
+      rows.push({ key: gated.key, state: quiet ? undefined : saveLane(gated.state) })
+    }
+    this.#next.clear()
+    return rows
+  }
+
+  /** The turn that was to save them failed. */
+  giveBack(taken: readonly Gated[], touched: Iterable<Gated>): void {
+    for (const gated of [...taken, ...touched]) {
+      gated.saved = undefined // whatever was to be
+      gated.dirty = true
+    }
+    this.add(taken)
+  }
+}

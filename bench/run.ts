@@ -31,7 +31,7 @@ const targets: string[] = []
 /** A target of ours, and what was measured. */
 function target(what: string, wanted: string, measured: string, met: boolean): void {
   targets.push(
-    `${met ? 'met   ' : 'MISSED'} ${what.padEnd(52)} ${wanted.padStart(12)} ${measured.padStart(12)}`,
+    `${met ? 'met   ' : 'MISSED'} ${what.padEnd(56)} ${wanted.padStart(10)} ${measured.padStart(10)}`,
   )
 }
 
@@ -182,5 +182,5 @@ const verdicts = benchClassify()
 console.log(
   `\nClassifier: ${verdicts.verdictsPerSecond.toFixed(0)} verdicts/s on one core; the slowest hostile 64 KiB text ${verdicts.hostileMs.toFixed(2)} ms`,
 )
-console.log('\nTargets                                                         wanted     measured')
+console.log(`\n       ${'target'.padEnd(56)} ${'wanted'.padStart(10)} ${'measured'.padStart(10)}`)
 for (const line of targets) console.log(line)

@@ -57,7 +57,11 @@ export const POINTS: readonly Point[] = [
   },
   { name: 'folded, not committed', statement: { sql: 'DELETE FROM journal', when: 'after' } },
   { name: 'folded, committed', statement: { sql: 'DELETE FROM journal', when: 'committed' } },
-  { name: 'a later settlement', store: { verb: 'turn', when: 'before', ...settlements, nth: 4 } },
+  {
+    name: 'a later settlement',
+    store: { verb: 'turn', when: 'before', ...settlements, nth: 4 },
+    plan: { messages: 40 }, // several share a turn
+  },
   { name: 'before the lease is renewed', store: { verb: 'renew', when: 'before' }, plan: { stretch: 1 } },
   { name: 'after the lease is renewed', store: { verb: 'renew', when: 'answered' }, plan: { stretch: 1 } },
   { name: 'before notices are read', store: { verb: 'notices', when: 'before' } },

@@ -217,6 +217,28 @@ it('another process folds what the owner said, and neither is confused by it', a
   audit(file)
 })
 
+it('outcomes that are acknowledged after another process has folded them hide none behind them', async () => {
+  const file = fresh()
+  const store = await opened(file)
+  const owner = await own(store)
+  const other = await opened(file)
+  const tickets = Array.from({ length: 6 }, (_, at) => `t${at}`)
+  await add(store, owner, ...tickets)
+  const claims = await claim(store, owner, 6)
+  await turn(store, owner, { settle: claims.flatMap(accept), keepOutcomes: true })
+  expect(await other.list({ limit: 1 })).toHaveLength(1)
+  expect(journal(file)).toBe(0)
+  for (let at = 0; at < 6; at += 2) {
+    const next = tickets.slice(at, at + 2)
+    expect(await store.outcomes(2)).toEqual(next)
+    await store.acknowledge(next)
+  }
+  expect(await store.outcomes(2)).toEqual([])
+  await other.close()
+  await store.close()
+  audit(file)
+})
+
 it('what another process cancelled is not claimed, however well it is remembered', async () => {
   const file = fresh()
   const store = await opened(file)

@@ -108,14 +108,18 @@ export class Journal {
     return this.#pending.get(delivery)?.accepted?.record
   }
 
+  /** How many of the outcomes that the tables name may be acknowledged here: others may have folded meanwhile. */
+  get ended(): number {
+    return this.#accepted.size
+  }
+
   /** Tickets that wait to be acknowledged, in the order in which they ended; `known` are those the tables name. */
   outcomes(known: readonly string[], limit: number): string[] {
     const unacknowledged = (ticket: string) => {
       const id = this.#accepted.get(ticket)
       return id === undefined || this.#pending.get(id)?.accepted?.outcome === 1
     }
-    const found = known.filter(unacknowledged)
-    if (known.length >= limit) return found
+    const found = known.filter(unacknowledged).slice(0, limit)
     const named = new Set(known)
     for (const ticket of this.#accepted.keys()) {
       if (found.length >= limit) break

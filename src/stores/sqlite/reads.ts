@@ -259,7 +259,7 @@ export class Reads {
   outcomes(limit: number): string[] {
     const rows = this.#sql(
       'SELECT ticket FROM message INDEXED BY message_outcome WHERE outcome = 1 ORDER BY settled_at, id LIMIT ?',
-    ).all(limit) as { ticket: string }[]
+    ).all(limit + this.#journal.ended) as { ticket: string }[]
     return this.#journal.outcomes(
       rows.map(({ ticket }) => ticket),
       limit,

@@ -182,7 +182,8 @@ class SteadyMailer<M> implements Mailer<M> {
   readonly #outbox: Outbox
   readonly #outcomes: Outcomes
   readonly #intake: Intake
-  readonly #closing = new AbortController()
+  /** Ends the waiting of whoever waits for `idle`. */
+  readonly #idling = new Set<(error: unknown) => void>()
   #opened: Promise<void> | undefined
   #started: Promise<void> | undefined
   #closed: Promise<void> | undefined
@@ -484,8 +485,7 @@ class SteadyMailer<M> implements Mailer<M> {
     await this.#ready()
     const { store, clock } = this.#options
     const release = this.#outbox.keepAlive()
-    const over = Promise.race([aborted(options.signal), aborted(this.#closing.signal)])
-    over.catch(() => undefined)
+    const { over, forget } = this.#untilOver(options.signal)
     try {
       for (;;) {
         await Promise.race([this.#intake.idle(), over])
@@ -499,7 +499,28 @@ class SteadyMailer<M> implements Mailer<M> {
       }
       await Promise.race([this.#outbox.told().then(() => this.#outcomes.rest()), over])
     } finally {
+      forget()
       release()
+    }
+  }
+
+  /** Rejects when the signal aborts or the mailer is closed; leaves nothing on either once it is forgotten. */
+  #untilOver(signal: AbortSignal | undefined): { readonly over: Promise<never>; forget(): void } {
+    let end: (error: unknown) => void = () => undefined
+    const over = new Promise<never>((_, reject) => {
+      end = reject
+    })
+    over.catch(() => undefined)
+    const onAbort = () => end(signal?.reason)
+    if (signal?.aborted) onAbort()
+    signal?.addEventListener('abort', onAbort)
+    this.#idling.add(end)
+    return {
+      over,
+      forget: () => {
+        signal?.removeEventListener('abort', onAbort)
+        this.#idling.delete(end)
+      },
     }
   }
 
@@ -562,7 +583,7 @@ class SteadyMailer<M> implements Mailer<M> {
       timeout.cancel()
       await this.#options.egress.gate?.close?.().catch(() => undefined)
       outbox.dispose()
-      this.#closing.abort(new SteadymailError('CLOSED', 'the mailer was closed'))
+      for (const end of this.#idling) end(new SteadymailError('CLOSED', 'the mailer was closed'))
       this.#reporter.close()
       release()
       await this.#target.close()
@@ -722,13 +743,4 @@ function within(clock: Clock, ms: number): { readonly over: Promise<void>; cance
   })
   const timer = clock.after(ms, pass)
   return { over, cancel: () => timer.cancel() }
-}
-
-/** Rejects when the signal aborts; never otherwise. */
-function aborted(signal: AbortSignal | undefined): Promise<never> {
-  return new Promise((_, reject) => {
-    if (signal === undefined) return
-    if (signal.aborted) reject(signal.reason)
-    else signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-  })
 }

@@ -1,8 +1,9 @@
 // The verbs, as an application uses them.
 
+import { getEventListeners } from 'node:events'
 import { memoryStore, type Ticket, wrapTransport } from 'steadymail'
 import { sampleMessage, scriptedTransport } from 'steadymail/testing'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { BEGIN, HOUR, MINUTE, mail, refusing, world } from './scenarios/world.ts'
 
 const LATER = '450 4.2.1 The user you are trying to contact is receiving mail too quickly'
@@ -333,6 +334,19 @@ describe('idle', () => {
     )
     await w.run(w.mailer.idle())
     expect((await ticket.status())?.state).toBe('settled')
+  })
+
+  it('leaves no listener behind, however often it is awaited', async () => {
+    const w = await world()
+    const warnings: string[] = []
+    const warned = ({ name }: Error) => warnings.push(name)
+    process.on('warning', warned)
+    onTestFinished(() => void process.off('warning', warned))
+    const { signal } = new AbortController()
+    for (let times = 0; times < 12; times++) await w.run(w.mailer.idle({ signal }))
+    await w.run(Promise.all(Array.from({ length: 12 }, () => w.mailer.idle())))
+    expect(getEventListeners(signal, 'abort')).toEqual([])
+    expect(warnings).toEqual([])
   })
 })
 

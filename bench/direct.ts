@@ -31,6 +31,8 @@ interface Course {
   readonly n: number
   readonly domains: number
   readonly connections: number
+  /** Attempts for each connection: with 2 the next message waits at the transport, as for a wrapped pool. */
+  readonly ahead: number
   /** The MX host of a domain. */
   readonly mx: (domain: string) => string
   readonly store: Store
@@ -61,24 +63,25 @@ function directTo(port: number, connections: number, mx: (domain: string) => str
 }
 
 /** Messages per second, µs of CPU a message, the most sockets open at a time, and the most memory in use. */
-async function direct({ port, n, domains, connections, mx, store }: Course) {
+async function direct({ port, n, domains, connections, ahead, mx, store }: Course) {
   const transport = directTo(port, connections, mx)
   const mailer = wrapTransport(transport, {
     store,
     policies: [{ name: 'bench', domains: ['*'], rate: '100000/s', burst: 100_000, concurrency: CONNECTIONS }],
-    egress: { concurrency: connections },
+    egress: { concurrency: ahead * connections },
   })
   await mailer.start()
   const mails = Array.from({ length: n }, (_, i) => rawMail(i, domains))
   let peak = 0
-  mailer.on('accepted', () => {
+  const watching = setInterval(() => {
     peak = Math.max(peak, transport.steadymail.connections)
-  })
+  }, 5)
   const rssBefore = process.memoryUsage.rss()
   const cpuBefore = process.cpuUsage()
   const began = performance.now()
   await Promise.all(mails.map((mail) => mailer.sendWithRetry(mail)))
   await mailer.idle()
+  clearInterval(watching)
   const rate = (n / (performance.now() - began)) * 1000
   const used = process.cpuUsage(cpuBefore)
   const cpu = (used.user + used.system) / n
@@ -131,8 +134,8 @@ const n = Number(process.argv[2] ?? 20_000)
 const rounds = Number(process.argv[3] ?? 3)
 const folder = mkdtempSync(join(tmpdir(), 'steadymail-bench-'))
 const sink = await startSink()
-const one = { port: sink.port, n, domains: 100, connections: CONNECTIONS, mx: () => 'mx.sink.test' }
-const many = { ...one, domains: 1000, connections: 100, mx: (domain: string) => `mx.${domain}` }
+const one = { port: sink.port, n, domains: 100, connections: CONNECTIONS, ahead: 2, mx: () => 'mx.sink.test' }
+const many = { ...one, domains: 1000, connections: 100, ahead: 1, mx: (domain: string) => `mx.${domain}` }
 
 /** Its own process, so that the peak is its own. */
 async function apart(store: 'memory' | 'sqlite'): Promise<Awaited<ReturnType<typeof direct>>> {

@@ -90,14 +90,27 @@ function ownAnswer(value: unknown): OwnAnswer | undefined {
 }
 
 function fromOwn(own: OwnAnswer, given: Given): readonly RecipientOutcome[] {
+  const [only] = own.recipients
+  // the usual case, without a table of one
+  if (
+    only &&
+    own.recipients.length === 1 &&
+    given.recipients.length === 1 &&
+    only.address === given.recipients[0]
+  )
+    return [outcomeOf(only)]
   const byAddress = new Map(own.recipients.map((one) => [addressKey(one.address), one]))
   return given.recipients.map((address) => {
     const said = byAddress.get(addressKey(address))
-    if (!said) return elsewise(given)
-    const { accepted, uncertain = false } = said
-    const reply = { ...said.reply, text: harmless(said.reply.text) }
-    return accepted ? { accepted, reply } : { accepted, reply, uncertain }
+    return said ? outcomeOf(said) : elsewise(given)
   })
+}
+
+function outcomeOf(said: OwnAnswer['recipients'][number]): RecipientOutcome {
+  const { accepted, uncertain = false } = said
+  const text = harmless(said.reply.text)
+  const reply = text === said.reply.text ? said.reply : { ...said.reply, text }
+  return accepted ? { accepted, reply } : { accepted, reply, uncertain }
 }
 
 /** For a recipient that the answer does not name. */

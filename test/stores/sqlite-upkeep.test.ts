@@ -6,7 +6,7 @@ import { type Clock, systemClock } from '../../src/clock.ts'
 import { sqliteStore } from '../../src/stores/sqlite/store.ts'
 import type { Store } from '../../src/stores/store.ts'
 import { sampleMessage } from '../../src/testing/store-contract.ts'
-import { accept, audit, files, fromLane, NOW, openRaw, own, turn } from './fixtures/files.ts'
+import { accept, audit, files, fromLane, NOW, openRaw, own, Saboteur, turn } from './fixtures/files.ts'
 
 const fresh = files()
 /** Timers at once: upkeep takes its steps without the waits between. */
@@ -145,4 +145,21 @@ it('a long queue is announced in pages, whole', async () => {
   }
   expect(new Set(all).size).toBe(lanes.length)
   await store.close()
+})
+
+it('room on a disk that was full goes to the file first, so that the log can start anew', async () => {
+  const file = fresh()
+  const full = new Saboteur('SQLITE_FULL')
+  const store = sqliteStore(file, { clock: hurried, driver: full.driver })
+  await store.open()
+  const owner = await own(store)
+  await fill(store, owner, 300, 4_000)
+  full.broken = /INSERT INTO message|wal_checkpoint/
+  await expect(fill(store, owner, 50, 4_000)).rejects.toMatchObject({ code: 'STORE_FAILED' })
+  full.broken = undefined
+  const { size } = statSync(`${file}-wal`)
+  for (let times = 0; times < 8; times++) await fill(store, owner, 50, 4_000)
+  expect(statSync(`${file}-wal`).size).toBeLessThan(1.5 * size)
+  await store.close()
+  audit(file)
 })

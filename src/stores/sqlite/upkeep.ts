@@ -11,6 +11,8 @@ const CHECKPOINT_PAGES = 2048
 const SOON_PAGES = 512
 /** With so many (24 MiB) written while it copies, writers wait for it: a log that only grows is never started anew. */
 const MOST_PAGES = 6144
+/** As many after a full disk, until the WAL is copied whole: what is free again is first of all the file's to grow into. */
+const STARVED_PAGES = 64
 /** Free pages that are kept for the next mail rather than given back: at least these, and a quarter of the file. */
 const KEPT_FREE = 1024
 const VACUUM_PAGES = 128
@@ -29,6 +31,8 @@ export class Upkeep {
   #written = 0
   #vacuum: Timer | undefined
   #closed = false
+  /** The disk was full, and the WAL still holds what the file had no room for. */
+  #starved = false
   /** Whether the thread is copying. */
   #aside = false
   /** Lets writers go on. */
@@ -54,15 +58,18 @@ export class Upkeep {
 
   /** The disk was full: what is copied out of the WAL makes room in it. */
   full(): void {
+    if (this.#closed) return
     this.#written = 0
-    if (!this.#closed) this.#copy()
+    this.#starved = !this.#copy()
   }
 
   /** The WAL has just been synced. */
   quiet(): void {
-    if (this.#closed || this.#aside || this.#written < CHECKPOINT_PAGES) return
+    if (this.#closed || this.#aside || this.#written < (this.#starved ? STARVED_PAGES : CHECKPOINT_PAGES))
+      return
     this.#written = 0
-    if (this.#copier.there) void this.#copyAside()
+    if (this.#starved) this.#starved = !this.#copy()
+    else if (this.#copier.there) void this.#copyAside()
     else this.#copy()
   }
 
@@ -94,13 +101,16 @@ export class Upkeep {
     }
   }
 
-  #copy(): void {
+  /** Whether the file has all of the WAL now. */
+  #copy(): boolean {
+    let result: { readonly log: number; readonly checkpointed: number }
     try {
-      this.#checkpoint.get()
+      result = this.#checkpoint.get() as typeof result
     } catch {
-      return // whoever holds it up, the WAL grows meanwhile, and the next portion takes it along
+      return false // whoever holds it up, the WAL grows meanwhile, and the next portion takes it along
     }
     this.shrink()
+    return result.log === result.checkpointed
   }
 
   /** Copies everything and empties the WAL, where nobody else is using it. */

@@ -192,6 +192,7 @@ export class Outbox {
   clockWentBack(): void {
     const now = this.parts.clock.now()
     this.#retryAt = Math.min(this.#retryAt, now + this.#retryMs)
+    this.#unsavedLanes.hurry()
     for (const gated of [this.egress, ...this.lanes.senders(), ...this.lanes.all()])
       gated.state = clampLane(gated.state, gated.limits, now)
     for (const lane of this.lanes.all()) this.lanes.reschedule(lane, now)

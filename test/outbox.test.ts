@@ -60,6 +60,13 @@ describe('what lanes remember', () => {
     expect(JSON.parse((await stored()).get('@egress') ?? '{}')).toMatchObject({ phase: 'held' })
     await w.pass(1_000)
     expect(JSON.parse((await stored()).get('one.test') ?? '{}')).toMatchObject({ flowCount: 1 })
+    await w.mailer.release('@egress')
+    await w.deliver('c@two.test')
+    w.clock.jump(-HOUR)
+    await w.pass(5_000)
+    expect(JSON.parse((await stored()).get('two.test') ?? '{}'), 'the clock went back').toMatchObject({
+      flowCount: 1,
+    })
   })
 })
 

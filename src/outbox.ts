@@ -31,7 +31,7 @@ const CLAIM_MARGIN_MS = 60_000
 /** Recipients in a row of one host set before another's: a connection costs as much as some ten messages. */
 const RUN = 10
 /** Turns of the event loop before one of ours where it means a commit: replies that come close together share it. An idle loop turns at once. */
-const GATHER_TURNS = 3
+const GATHER_TURNS = 8
 const STORE_RETRY_MS = 1_000
 const STORE_RETRY_MAX_MS = 30_000
 

@@ -3,7 +3,7 @@
 
 import type { Clock } from '../../clock.ts'
 
-const LIMIT = 16 << 20
+const LIMIT = 32 << 20
 /** What was not sent for so long makes room for newer; before that the oldest stay, since they go out first. */
 const FRESH_MS = 10_000
 /** Claimed and not asked for; there are as many as attempts in flight. */

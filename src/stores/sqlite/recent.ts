@@ -28,7 +28,7 @@ interface Fresh {
 
 /** Kept at most; of flights, one more and they are read from the file again. */
 const FLIGHTS = 10_000
-const FRESH = 8_192
+const FRESH = 16_384
 /** Mail that was not sent for so long makes room for newer. */
 const FRESH_MS = 10_000
 /** Larger ones are read when they are sent. */

@@ -84,7 +84,8 @@ export class Intake {
     this.#assertOpen()
     const { maxMessageBytes } = this.#options
     const frozen =
-      freezeAtOnce(this.#target, mail, { maxMessageBytes }) ?? (await this.#freezeUnlessStopped(mail))
+      freezeAtOnce(this.#target, mail, { maxMessageBytes }) ??
+      (await this.#freezeUnlessStopped(mail, undefined))
     this.#fit(frozen.bytes.byteLength)
     const learning = this.#grouping.learn(frozen.to)
     if (learning) await learning
@@ -92,13 +93,16 @@ export class Intake {
     return this.#store(frozen, send)
   }
 
-  /** An attachment may never end, or a plugin answer: closing gives the slot back. */
-  async #freezeUnlessStopped(mail: unknown): Promise<Frozen> {
+  /**
+   * An attachment may never end, or a plugin answer: closing, or the signal, gives the slot back. By a promise of its
+   * own: raced with one that had waited for long, what is built stays in memory until everything is collected.
+   */
+  async #freezeUnlessStopped(mail: unknown, signal: AbortSignal | undefined): Promise<Frozen> {
     let stop: (error: unknown) => void = () => undefined
     const stopped = new Promise<never>((_, reject) => {
       stop = reject
     })
-    const forget = this.#stopOn(undefined, stop)
+    const forget = this.#stopOn(signal, stop)
     const { maxMessageBytes } = this.#options
     try {
       return await Promise.race([freeze(this.#target, mail, { maxMessageBytes }), stopped])
@@ -122,11 +126,7 @@ export class Intake {
       if (this.#isBreathless()) await this.#turned
       throwIfAborted(signal)
       this.#assertOpen()
-      // an attachment may never end: then its slot is given back
-      const frozen = await Promise.race([
-        freeze(this.#target, mail, { maxMessageBytes: this.#options.maxMessageBytes }),
-        stopped,
-      ])
+      const frozen = await this.#freezeUnlessStopped(mail, signal)
       this.#fit(frozen.bytes.byteLength)
       await this.#grouping.learn(frozen.to)
       throwIfAborted(signal)

@@ -32,6 +32,8 @@ const CLAIM_MARGIN_MS = 60_000
 const RUN = 10
 /** Turns of the event loop before one of ours where it means a commit: replies that come close together share it. An idle loop turns at once. */
 const GATHER_TURNS = 8
+/** And no longer than this, where the application keeps the loop busy. */
+const GATHER_MS = 5
 const STORE_RETRY_MS = 1_000
 const STORE_RETRY_MAX_MS = 30_000
 
@@ -144,13 +146,15 @@ export class Outbox {
   ask(): void {
     if (this.#asked) return
     this.#asked = true
-    this.#askAfter(this.parts.store.durable ? GATHER_TURNS : 1)
+    const { store, clock } = this.parts
+    this.#askAfter(store.durable ? GATHER_TURNS : 1, clock.monotonic() + GATHER_MS)
   }
 
-  #askAfter(turns: number): void {
-    this.parts.clock.turn(() => {
-      if (turns > 1) {
-        this.#askAfter(turns - 1)
+  #askAfter(turns: number, until: number): void {
+    const { clock } = this.parts
+    clock.turn(() => {
+      if (turns > 1 && clock.monotonic() < until) {
+        this.#askAfter(turns - 1, until)
         return
       }
       this.#asked = false

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { createTransport } from 'nodemailer'
 import {
+  classifyReply,
   type Mailer,
   memoryStore,
   type SendOptions,
@@ -31,6 +32,15 @@ async function refusal(call: () => unknown): Promise<SteadymailError> {
 }
 
 type Row = readonly [what: string, given: Record<string, unknown>, message: string]
+
+describe('a reply to classify', () => {
+  it.each([
+    [undefined, "reply: expected a reply's text, or an object with its text, got undefined"],
+    [{ code: 421 }, "reply: expected a reply's text, or an object with its text, got an object with code"],
+  ])('that is %s', async (given, message) => {
+    expect(await refusal(() => classifyReply(given as never))).toMatchObject({ code: 'BAD_OPTION', message })
+  })
+})
 
 describe('a mail', () => {
   const rows: readonly Row[] = [

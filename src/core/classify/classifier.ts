@@ -8,6 +8,7 @@
 // Pure; everything that can be prepared is prepared once, in createClassifier.
 
 import type { Cause, Persistence, Scope } from '../cause.ts'
+import { badOption } from '../error.ts'
 import type { ProviderPolicy, ReplyRule } from '../policy.ts'
 import type { Phase, Reply } from '../reply.ts'
 import type { Layer, ReplyContext, Verdict } from '../verdict.ts'
@@ -27,7 +28,10 @@ export type ClassifyContext = ReplyContext & {
   readonly policies?: readonly ProviderPolicy[]
 }
 
-/** Tells what a reply means. Total: any text gives a verdict. */
+/**
+ * Tells what a reply means. Total: any text gives a verdict.
+ * @throws SteadymailError `BAD_OPTION` for what is no text and has none
+ */
 export type Classifier = (reply: Reply | string, context?: ClassifyContext) => Verdict
 
 interface Ready {
@@ -66,6 +70,8 @@ export function createClassifier(
   }
 
   return (given, context = {}) => {
+    if (typeof given !== 'string' && typeof given?.text !== 'string')
+      throw badOption('reply', "a reply's text, or an object with its text", given)
     const reply: Reply =
       typeof given === 'string' ? { text: given, phase: context.phase ?? 'unknown' } : given
     const facts = factsOf(reply, context)

@@ -47,13 +47,15 @@ function refusals(children: readonly Child[], expected: RegExp): { refused: numb
 }
 
 const DISK_FULL = /STORE_FAILED .*the disk (is full|is nearly full|cannot be read or written)/
-const DISK_BYTES = 6 << 20
+const DISK_BYTES = 16 << 20
+/** As much of it as the default is of a usual disk: what must stay free, so that the log can be copied back. */
+const KEPT_BYTES = 4 << 20
 
 /** The disk is full three times, one of them while the process is killed and started again. */
 export async function diskFull(): Promise<Refusals> {
   const disk = smallDisk(DISK_BYTES)
   const children: Child[] = []
-  const plan: Partial<ChaosPlan> = { ...LOAD, ...STREAM, size: 20_000, minFreeBytes: 0 }
+  const plan: Partial<ChaosPlan> = { ...LOAD, ...STREAM, size: 20_000, minFreeBytes: KEPT_BYTES }
   // what is delivered makes room: nothing is while there is to be none
   let full = disk === undefined
   const trial = async (stage: Stage) => {
@@ -95,7 +97,7 @@ export async function diskFull(): Promise<Refusals> {
         : await on(plan, trial, disk.folder)
     const { refused, wrong } = refusals(children, DISK_FULL)
     counts.wrong.push(...wrong)
-    return { ...counts, refused, how: disk === undefined ? 'page limit of SQLite' : 'tmpfs of 6 MiB' }
+    return { ...counts, refused, how: disk === undefined ? 'page limit of SQLite' : 'tmpfs of 16 MiB' }
   } finally {
     disk?.remove()
   }

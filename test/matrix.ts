@@ -96,7 +96,10 @@ async function suite(
   const tests = /^\s*Tests\s+(.*)$/m.exec(output)?.[1] ?? 'no tests ran'
   console.log(`${code === 0 ? 'ok    ' : 'FAILED'} ${name}: ${tests.trim()}, ${seconds} s`)
   if (code === 0) return true
-  console.log(output.slice(-20_000))
+  // why first: the rest is long, and only its end may be kept
+  const why = /⎯ (?:Failed|Unhandled)/.exec(output)?.index ?? 0
+  console.log(output.slice(why).slice(0, 10_000))
+  console.log(output.slice(-5_000))
   return false
 }
 

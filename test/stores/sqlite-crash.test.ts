@@ -1,6 +1,9 @@
 // Kills, torn logs, several processes: what was confirmed is there, and nothing is half there.
 
+import { spawn } from 'node:child_process'
 import { copyFileSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
 import { sqliteStore } from '../../src/stores/sqlite/store.ts'
 import { audit, files, openRaw } from './fixtures/files.ts'
@@ -82,6 +85,21 @@ it('several processes make and fill one file at once; each mail is there once', 
   const { tickets } = audit(file)
   expect(tickets).toEqual(workers.flatMap((worker) => named(worker.lines, 'added')).sort())
   expect(tickets).toHaveLength(600)
+})
+
+it('several processes that open a file which is not there yet all open it', { timeout: 60_000 }, async () => {
+  const opener = fileURLToPath(new URL('./fixtures/opener.ts', import.meta.url))
+  const openers = Array.from({ length: 4 }, () => {
+    const child = spawn(process.execPath, ['--import', 'tsx', opener], { stdio: ['pipe', 'pipe', 'inherit'] })
+    return { child, answers: createInterface(child.stdout)[Symbol.asyncIterator]() }
+  })
+  // a race that only meets every tenth time
+  for (let round = 0; round < 60; round++) {
+    const file = fresh()
+    for (const { child } of openers) child.stdin.write(`${file}\n`)
+    for (const { answers } of openers) expect((await answers.next()).value).toBe('opened')
+  }
+  for (const { child } of openers) child.stdin.end()
 })
 
 it('when the owner is killed a successor takes over within its lease, and when it only slept it may not go on', {

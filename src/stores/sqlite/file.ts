@@ -3,9 +3,10 @@
 
 import { closeSync, openSync, statfsSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
+import type { Clock } from '../../clock.ts'
 import { badOption, SteadymailError } from '../../core/error.ts'
 import type { SqliteConnection, SqliteDriver } from './driver.ts'
-import { storeFailed } from './errors.ts'
+import { isBusy, storeFailed } from './errors.ts'
 import { migrate, schemaOf } from './schema.ts'
 
 /** `statfs` types whose locks SQLite cannot trust (sqlite.org/faq.html#q5): NFS, SMB 1 to 3, AFS, Ceph. */
@@ -56,13 +57,35 @@ function folderType(file: string, folder: string): number {
 
 /** How long SQLite itself waits, and the event loop with it, for another process's commit. */
 const BUSY_MS = 3
+/** Between tries to open a file that another process recovers, makes or upgrades. */
+const REOPEN_MS = 10
 
-/** Opens the file, brings it to this version and sets how it is written. */
-export function openDatabase(file: string, driver: SqliteDriver): SqliteConnection {
+/**
+ * Opens the file, brings it to this version and sets how it is written.
+ * @param waitMs how long it waits for others who have locked it; the event loop runs on
+ */
+export async function openDatabase(
+  file: string,
+  driver: SqliteDriver,
+  clock: Clock,
+  waitMs: number,
+): Promise<SqliteConnection> {
+  const until = clock.monotonic() + waitMs
+  for (;;) {
+    try {
+      return tryToOpen(file, driver)
+    } catch (error) {
+      if (!isBusy(error) || clock.monotonic() >= until) throw storeFailed(file, error)
+    }
+    await new Promise<void>((resolve) => clock.after(REOPEN_MS, resolve))
+  }
+}
+
+function tryToOpen(file: string, driver: SqliteDriver): SqliteConnection {
   let db: SqliteConnection | undefined
   try {
     db = new driver(file)
-    db.exec('PRAGMA busy_timeout = 2000') // opening may wait: others recover or migrate
+    db.exec(`PRAGMA busy_timeout = ${BUSY_MS}`)
     schemaOf(db, file) // before anything is changed: it may be somebody else's
     // both only take effect before the first table
     db.exec('PRAGMA page_size = 4096')
@@ -84,7 +107,6 @@ export function openDatabase(file: string, driver: SqliteDriver): SqliteConnecti
     db.exec('PRAGMA secure_delete = ON')
     // the first write finds a read-only file now rather than with the first mail
     db.exec('BEGIN IMMEDIATE; UPDATE ledger SET id = 1; COMMIT')
-    db.exec(`PRAGMA busy_timeout = ${BUSY_MS}`)
     return db
   } catch (error) {
     try {
@@ -92,6 +114,6 @@ export function openDatabase(file: string, driver: SqliteDriver): SqliteConnecti
     } catch {
       // the first failure says more
     }
-    throw storeFailed(file, error)
+    throw error
   }
 }

@@ -98,8 +98,9 @@ export const MIGRATIONS: readonly string[] = [
 /** The schema version of the open file, 0 for an empty one; refuses what is not ours or newer. Changes nothing. */
 export function schemaOf(db: SqliteConnection, file: string, known = MIGRATIONS.length): number {
   const read = (pragma: string): unknown => Object.values(db.prepare(`PRAGMA ${pragma}`).get() as object)[0]
-  const application = read('application_id')
+  // in this order: another process may be making the tables, and it says whose they are in the same transaction
   const { n: tables } = db.prepare('SELECT count(*) AS n FROM sqlite_master').get() as { n: number }
+  const application = read('application_id')
   if (application === 0 && tables === 0) return 0
   if (application !== APPLICATION_ID)
     throw new SteadymailError('STORE_SCHEMA', `${file}: this SQLite database is no steadymail outbox`)

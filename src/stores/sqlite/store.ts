@@ -46,7 +46,7 @@ import { Upkeep } from './upkeep.ts'
 export interface SqliteOptions {
   /** `Database` of better-sqlite3 or `DatabaseSync` of node:sqlite. @default what this Node has, else better-sqlite3 */
   readonly driver?: SqliteDriver
-  /** How long a write waits for another process's lock before it fails, ms; the event loop runs on. @default 5000 */
+  /** How long opening and writes wait for another process's lock before they fail, ms; the event loop runs on. @default 5000 */
   readonly lockWaitMs?: number
   /**
    * Bytes that must stay free on the disk: with less, new mail is refused while what waits is still sent.
@@ -122,6 +122,7 @@ class SqliteStore implements Store {
   readonly #clock: Clock
   readonly #cache: BytesCache
   #opened: Opened | undefined
+  #opening: Promise<void> | undefined
   #opens = 0
   /** Of the owner lease, when it was taken here last. */
   #fence: number | undefined
@@ -141,18 +142,24 @@ class SqliteStore implements Store {
   }
 
   async open(): Promise<void> {
-    if (!this.#opened) {
-      prepareFile(this.#file)
-      const driver = this.#driver ?? findDriver()
-      const db = openDatabase(this.#file, driver)
-      try {
-        this.#opened = this.#assemble(db, new Copier(this.#file, driver, this.#driver !== undefined))
-      } catch (error) {
-        db.close()
-        throw storeFailed(this.#file, error)
-      }
-    }
+    this.#opening ??= this.#openFile().finally(() => {
+      this.#opening = undefined
+    })
+    await this.#opening
     this.#opens++
+  }
+
+  async #openFile(): Promise<void> {
+    if (this.#opened) return
+    prepareFile(this.#file)
+    const driver = this.#driver ?? findDriver()
+    const db = await openDatabase(this.#file, driver, this.#clock, this.#lockWaitMs)
+    try {
+      this.#opened = this.#assemble(db, new Copier(this.#file, driver, this.#driver !== undefined))
+    } catch (error) {
+      db.close()
+      throw storeFailed(this.#file, error)
+    }
   }
 
   #assemble(db: SqliteConnection, copier: Copier): Opened {

@@ -221,6 +221,7 @@ export class Claims {
 
   #accept(tx: Transaction, { fence, delivery, record }: Settlement, flight: Flight, on: Occasion): void {
     const { id, attempts, tries, uncounted, uncertain, crashes, settledAt = on.now } = delivery
+    const became = { attempts, tries, uncounted, uncertain, crashes, settledAt }
     this.#journal.accept(flight.ticket, {
       id,
       fence,
@@ -228,12 +229,7 @@ export class Claims {
       outcome: on.keepOutcomes ? 1 : 0,
       keyed: flight.key === null ? 0 : 1,
       size: flight.size,
-      attempts,
-      tries,
-      uncounted,
-      uncertain,
-      crashes,
-      settledAt,
+      became,
       record: JSON.stringify(record),
     })
     this.recent.land(id)

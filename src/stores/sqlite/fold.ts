@@ -2,8 +2,15 @@
 // that any process may do it, after any kill. What was claimed and accepted in one fold never touches the index of
 // claims, and the rows of many turns share their pages: that is what the journal is for.
 
+import type { Delivery } from '../../core/delivery.ts'
 import type { Transaction } from './commits.ts'
 import type { SqliteConnection, SqliteStatement } from './driver.ts'
+
+/** What an acceptance changes in a delivery. */
+export type Became = Pick<
+  Delivery,
+  'attempts' | 'tries' | 'uncounted' | 'uncertain' | 'crashes' | 'settledAt'
+>
 
 /** A delivery that was its message's only recipient and was accepted, as the journal tells it. */
 export interface Acceptance {
@@ -16,12 +23,7 @@ export interface Acceptance {
   /** 1: its message has a key. */
   readonly keyed: number
   readonly size: number
-  readonly attempts: number
-  readonly tries: number
-  readonly uncounted: number
-  readonly uncertain: number
-  readonly crashes: number
-  readonly settledAt: number
+  readonly became: Became
   /** JSON. */
   readonly record: string
 }
@@ -38,24 +40,12 @@ export interface JournalRow {
   readonly lanes: [string, string | null][]
 }
 
-type Numbers = [
-  number,
-  number,
-  number,
-  number,
-  number,
-  number,
-  number,
-  number,
-  number,
-  number,
-  number,
-  number,
-]
+/** As it is in the file: all but its record, which is JSON already, and that. */
+type AcceptanceJson = [...numbers: [number, number, number, number, number, number], Became, object]
 
 /** A row as it is in the file. */
 interface RowJson {
-  readonly s?: readonly (readonly [...Numbers, object])[]
+  readonly s?: readonly AcceptanceJson[]
   readonly x?: number[]
   readonly c?: [number, number][]
   readonly a?: number[]
@@ -130,14 +120,14 @@ export class Fold {
   }
 
   #write(tx: Transaction, one: Acceptance, outcome: number): void {
-    const { id, fence, now } = one
+    const { id, fence, now, became } = one
     const { changes } = this.#accept.run(
-      one.attempts,
-      one.tries,
-      one.uncounted,
-      one.uncertain,
-      one.crashes,
-      one.settledAt,
+      became.attempts,
+      became.tries,
+      became.uncounted,
+      became.uncertain,
+      became.crashes,
+      became.settledAt ?? now,
       one.record,
       id,
       fence,
@@ -186,37 +176,16 @@ function sumUp(rows: readonly JournalRow[]): Sum {
 function parseRow(body: string): JournalRow {
   const { s = [], x = [], c = [], a = [], l = [] } = JSON.parse(body) as RowJson
   return {
-    accepted: s.map(
-      ([
-        id,
-        fence,
-        now,
-        outcome,
-        keyed,
-        size,
-        attempts,
-        tries,
-        uncounted,
-        uncertain,
-        crashes,
-        settledAt,
-        record,
-      ]) => ({
-        id,
-        fence,
-        now,
-        outcome,
-        keyed,
-        size,
-        attempts,
-        tries,
-        uncounted,
-        uncertain,
-        crashes,
-        settledAt,
-        record: JSON.stringify(record),
-      }),
-    ),
+    accepted: s.map(([id, fence, now, outcome, keyed, size, became, record]) => ({
+      id,
+      fence,
+      now,
+      outcome,
+      keyed,
+      size,
+      became,
+      record: JSON.stringify(record),
+    })),
     withdrawn: x,
     claims: c,
     acknowledged: a,

@@ -84,18 +84,7 @@ export class Journal {
     if (!pending) return delivery
     const { accepted } = pending
     if (!accepted) return delivery.state === 'waiting' ? { ...delivery, state: 'claimed' } : delivery
-    const { attempts, tries, uncounted, uncertain, crashes, settledAt, record } = accepted
-    return {
-      ...delivery,
-      state: 'accepted',
-      attempts,
-      tries,
-      uncounted,
-      uncertain,
-      crashes,
-      settledAt,
-      last: JSON.parse(record),
-    }
+    return { ...delivery, state: 'accepted', ...accepted.became, last: JSON.parse(accepted.record) }
   }
 
   /** When the message of a single accepted delivery ended. */
@@ -108,7 +97,7 @@ export class Journal {
     return this.#pending.get(delivery)?.accepted?.record
   }
 
-  /** How many of the outcomes that the tables name may be acknowledged here: others may have folded meanwhile. */
+  /** How many messages ended here: of the outcomes that the tables name, at most so many are acknowledged in the journal. */
   get ended(): number {
     return this.#accepted.size
   }
@@ -240,7 +229,7 @@ function rowText({ accepted, withdrawn, claims, acknowledged, lanes }: JournalRo
       `"s":[${accepted
         .map(
           (a) =>
-            `[${a.id},${a.fence},${a.now},${a.outcome},${a.keyed},${a.size},${a.attempts},${a.tries},${a.uncounted},${a.uncertain},${a.crashes},${a.settledAt},${a.record}]`,
+            `[${a.id},${a.fence},${a.now},${a.outcome},${a.keyed},${a.size},${JSON.stringify(a.became)},${a.record}]`,
         )
         .join()}]`,
     )

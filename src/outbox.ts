@@ -36,6 +36,8 @@ const GATHER_TURNS = 8
 const GATHER_MS = 5
 const STORE_RETRY_MS = 1_000
 const STORE_RETRY_MAX_MS = 30_000
+/** So much of it, at most, a wait is shorter by chance. */
+const STORE_RETRY_JITTER = 0.5
 
 /** A result that is not saved yet, and what to tell once it is. */
 interface Unsaved {
@@ -462,7 +464,9 @@ export class Outbox {
           'Results are kept in memory and written when the store works again; nothing new is sent meanwhile.',
       })
     }
-    this.#retryAt = now + this.#retryMs
+    if (now < this.#retryAt) return // it waits already: what fails meanwhile is the same failure
+    // whatever makes it fail may come and go at even intervals, and other processes wait for the same disk
+    this.#retryAt = now + this.#retryMs * (1 - STORE_RETRY_JITTER * this.parts.clock.random())
     this.#retryMs = Math.min(2 * this.#retryMs, STORE_RETRY_MAX_MS)
   }
 

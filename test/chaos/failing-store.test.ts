@@ -114,6 +114,19 @@ describe.each(STORES)('%s', (_, make) => {
     expect((await w.mailer.health()).state).toBe('ok')
   })
 
+  it('it fails for half of every thirty seconds: its bad spells are not met every time', async () => {
+    let now = () => 0
+    const { store, broken, failures } = failing(make(), () => now() % 30_000 < 16_000)
+    const w = await world({ store })
+    const began = w.clock.now()
+    now = () => w.clock.now() - began
+    broken.add('turn')
+    const ticket = await w.send('a@one.test')
+    expect((await w.run(ticket.settled())).status).toBe('accepted')
+    expect(failures.get('turn')).toBeGreaterThan(0)
+    expect(now()).toBeLessThan(5 * MINUTE)
+  })
+
   it('it fails while the mailer closes: close ends, and the next start goes on', async () => {
     const inner = make()
     await inner.open()

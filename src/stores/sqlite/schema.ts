@@ -128,7 +128,11 @@ export function migrate(
     db.exec(`PRAGMA user_version = ${migrations.length}`)
     db.exec('COMMIT')
   } catch (error) {
-    db.exec('ROLLBACK')
+    try {
+      db.exec('ROLLBACK')
+    } catch {
+      // SQLite rolls back by itself after some errors (full disk), and then there is nothing to roll back
+    }
     throw error
   }
 }

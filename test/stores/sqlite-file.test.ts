@@ -1,6 +1,16 @@
-import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
 import { type DriverSource, findDriver } from '../../src/stores/sqlite/driver.ts'
 import { APPLICATION_ID, MIGRATIONS, migrate } from '../../src/stores/sqlite/schema.ts'
 import { sqliteStore } from '../../src/stores/sqlite/store.ts'
@@ -60,6 +70,71 @@ describe('the file name', () => {
       code: 'STORE_FAILED',
       message: `${lost}: its folder cannot be read`,
     })
+  })
+})
+
+describe('a link to the file', () => {
+  const linked = async (link: string, target: string, from: string) => {
+    symlinkSync(target, link)
+    const store = sqliteStore(link)
+    await store.open()
+    await store.add(sampleMessage(['a@x.test']), undefined, 0)
+    expect(existsSync(`${from}-wal`)).toBe(true)
+    const beside = sqliteStore(from)
+    await beside.open()
+    expect((await beside.counts()).waiting).toBe(1)
+    await beside.close()
+    await store.close()
+    expect(statSync(from).mode & 0o777).toBe(0o600)
+  }
+
+  it('opens what it leads to, with others who name that', async () => {
+    const file = fresh()
+    const store = sqliteStore(file)
+    await store.open()
+    await store.close()
+    await linked(`${file}.link`, file, file)
+  })
+
+  it('makes what it leads to, for the owner only', async () => {
+    const file = fresh()
+    await linked(`${file}.link`, file, file)
+  })
+
+  it('is followed from the folder where it really is, over another link', async () => {
+    const root = `${fresh()}.d`
+    mkdirSync(join(root, 'releases/7/config'), { recursive: true })
+    mkdirSync(join(root, 'shared'))
+    symlinkSync(join(root, 'releases/7/config'), join(root, 'current'))
+    symlinkSync('second.db', join(root, 'shared/first.db'))
+    await linked(join(root, 'current/outbox.db'), '../../../shared/first.db', join(root, 'shared/second.db'))
+  })
+
+  it('to itself is refused', async () => {
+    const link = fresh()
+    symlinkSync(link, link)
+    expect(await failure(sqliteStore(link).open())).toMatchObject({
+      code: 'STORE_FAILED',
+      message: expect.stringContaining(`${link}: `),
+    })
+  })
+
+  it('that leads elsewhere while it is in use is noticed', async () => {
+    const [file, other] = [fresh(), fresh()]
+    const link = `${file}.link`
+    symlinkSync(file, link)
+    let looked = 0
+    const clock = { ...systemClock, monotonic: () => (looked += 1000) }
+    const store = sqliteStore(link, { clock })
+    await store.open()
+    writeFileSync(other, '')
+    rmSync(link)
+    symlinkSync(other, link)
+    expect(await failure(store.add(sampleMessage(['a@x.test']), undefined, 0))).toMatchObject({
+      code: 'STORE_FAILED',
+      message: expect.stringContaining(`${link}: deleted or replaced`),
+    })
+    await store.close()
   })
 })
 
@@ -165,6 +240,18 @@ describe('what is in the file', () => {
     )
   })
 
+  it('a disk that is full while the tables are made is called that', async () => {
+    const file = fresh()
+    const driver = driverWith('PRAGMA max_page_count = 8')
+    expect(await failure(sqliteStore(file, { driver }).open())).toEqual({
+      code: 'STORE_FAILED',
+      message: `${file}: the disk is full (SQLITE_FULL)`,
+    })
+    const store = sqliteStore(file)
+    await store.open()
+    await store.close()
+  })
+
   it('a store that is not open says so', async () => {
     expect(await failure(sqliteStore('never.db').counts())).toMatchObject({ code: 'CLOSED' })
   })
@@ -177,6 +264,29 @@ describe('what is in the file', () => {
     expect((await store.counts()).waiting).toBe(0)
     await store.close()
     expect(await failure(store.counts())).toMatchObject({ code: 'CLOSED' })
+  })
+})
+
+describe('opened and closed by several mailers of a process', () => {
+  it('what is opened while it closes is open', async () => {
+    const store = sqliteStore(fresh())
+    await store.open()
+    const closing = store.close()
+    await store.open()
+    await closing
+    await store.add(sampleMessage(['a@x.test']), undefined, 0)
+    expect((await store.counts()).waiting).toBe(1)
+    await store.close()
+  })
+
+  it('what is closed while it opens is closed', async () => {
+    const file = fresh()
+    const store = sqliteStore(file)
+    const opening = store.open()
+    await store.close()
+    await opening
+    expect(await failure(store.counts())).toMatchObject({ code: 'CLOSED' })
+    expect(existsSync(`${file}-wal`)).toBe(false)
   })
 })
 
@@ -221,6 +331,9 @@ describe('upgrades', () => {
     expect(() => migrate(db, file, [...steps, 'nonsense'])).toThrow()
     expect(db.prepare('PRAGMA user_version').get()).toMatchObject({ user_version: MIGRATIONS.length })
     expect(() => db.prepare('SELECT note FROM lane')).toThrow()
+    // SQLite itself rolls back after some failures: what failed is told all the same
+    const undone = [...steps, 'INSERT OR ROLLBACK INTO lane SELECT key, state, note FROM lane']
+    expect(() => migrate(db, file, undone)).toThrow('UNIQUE constraint failed')
     db.close()
     const store = sqliteStore(file)
     await store.open()

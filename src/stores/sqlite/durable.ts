@@ -49,14 +49,14 @@ export class WalSync {
   /** Called whenever the WAL has just been synced: the moment when a checkpoint costs least. */
   onSynced: () => void = () => {}
 
-  /** The WAL must exist: SQLite makes it with the first transaction. */
-  constructor(file: string, clock: Clock) {
+  /** `file` as it was named, which may be a link; the WAL must exist: SQLite makes it with the first transaction. */
+  constructor(file: string, wal: string, clock: Clock) {
     this.#file = file
     this.#clock = clock
-    this.#wal = openSync(`${file}-wal`, 'r+')
+    this.#wal = openSync(wal, 'r+')
     this.#inode = statSync(file).ino
     this.#lookedAt = clock.monotonic()
-    syncFolder(dirname(file))
+    syncFolder(dirname(wal))
   }
 
   /** What made this store useless until it is opened again. */

@@ -1,7 +1,7 @@
 // The file itself, before SQLite sees it: where it may be, that only its owner can read it, and the settings
 // under which it is opened.
 
-import { closeSync, openSync, statfsSync, statSync } from 'node:fs'
+import { closeSync, lstatSync, openSync, readlinkSync, realpathSync, statfsSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import type { Clock } from '../../clock.ts'
 import { badOption, SteadymailError } from '../../core/error.ts'
@@ -9,6 +9,8 @@ import type { SqliteConnection, SqliteDriver } from './driver.ts'
 import { isBusy, storeFailed } from './errors.ts'
 import { migrate, schemaOf } from './schema.ts'
 
+/** As Linux follows at most (path_resolution(7)). */
+const MOST_LINKS = 40
 /** `statfs` types whose locks SQLite cannot trust (sqlite.org/faq.html#q5): NFS, SMB 1 to 3, AFS, Ceph. */
 const NETWORK = new Map([
   [0x6969, 'NFS'],
@@ -29,8 +31,12 @@ export function databasePath(file: string): string {
   return resolve(file)
 }
 
-/** Makes the file, readable by its owner only, when it is not there yet. The -wal and -shm beside it get its mode. */
-export function prepareFile(file: string): void {
+/**
+ * Makes the file, readable by its owner only, when it is not there yet. The -wal and -shm beside it get its mode.
+ * Gives the file's own path.
+ */
+export function prepareFile(named: string): string {
+  const file = followed(named)
   const folder = dirname(file)
   const network = NETWORK.get(folderType(file, folder) >>> 0)
   if (network)
@@ -45,6 +51,22 @@ export function prepareFile(file: string): void {
     const code = (error as NodeJS.ErrnoException).code
     if (code !== 'EEXIST') throw storeFailed(file, error)
   }
+  return file
+}
+
+/** SQLite puts the log beside the file itself, not beside a link to it; and one that leads nowhere yet is made where it leads. */
+function followed(named: string): string {
+  let file = named
+  try {
+    for (let links = 0; lstatSync(file, { throwIfNoEntry: false })?.isSymbolicLink(); links++) {
+      if (links === MOST_LINKS) throw new Error('too many symbolic links')
+      // from where the folder really is: a '..' in the link is meant from there
+      file = resolve(realpathSync(dirname(file)), readlinkSync(file))
+    }
+  } catch (error) {
+    throw storeFailed(named, error)
+  }
+  return file
 }
 
 function folderType(file: string, folder: string): number {

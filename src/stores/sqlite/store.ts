@@ -123,6 +123,7 @@ class SqliteStore implements Store {
   readonly #cache: BytesCache
   #opened: Opened | undefined
   #opening: Promise<void> | undefined
+  #closing: Promise<void> | undefined
   #opens = 0
   /** Of the owner lease, when it was taken here last. */
   #fence: number | undefined
@@ -142,6 +143,8 @@ class SqliteStore implements Store {
   }
 
   async open(): Promise<void> {
+    // one mailer closes, the next of this process begins
+    while (this.#closing) await this.#closing.catch(() => undefined)
     this.#opening ??= this.#openFile().finally(() => {
       this.#opening = undefined
     })
@@ -151,19 +154,19 @@ class SqliteStore implements Store {
 
   async #openFile(): Promise<void> {
     if (this.#opened) return
-    prepareFile(this.#file)
+    const real = prepareFile(this.#file)
     const driver = this.#driver ?? findDriver()
-    const db = await openDatabase(this.#file, driver, this.#clock, this.#lockWaitMs)
+    const db = await openDatabase(real, driver, this.#clock, this.#lockWaitMs)
     try {
-      this.#opened = this.#assemble(db, new Copier(this.#file, driver, this.#driver !== undefined))
+      this.#opened = this.#assemble(db, real, new Copier(real, driver, this.#driver !== undefined))
     } catch (error) {
       db.close()
       throw storeFailed(this.#file, error)
     }
   }
 
-  #assemble(db: SqliteConnection, copier: Copier): Opened {
-    const sync = new WalSync(this.#file, this.#clock)
+  #assemble(db: SqliteConnection, real: string, copier: Copier): Opened {
+    const sync = new WalSync(this.#file, `${real}-wal`, this.#clock)
     const commits = new Commits(this.#file, db, sync, this.#clock, this.#lockWaitMs)
     const journal = new Journal(db)
     const sql = deliveryStatements(db)
@@ -199,15 +202,23 @@ class SqliteStore implements Store {
       reads: new Reads(db, this.#clock, journal),
       retention: new Retention(db, deliveries, this.#clock),
       upkeep,
-      space: new DiskSpace(this.#file, this.#minFreeBytes, this.#clock),
+      space: new DiskSpace(real, this.#minFreeBytes, this.#clock),
       dataVersion: db.prepare('PRAGMA data_version'),
       acknowledge: db.prepare('UPDATE message SET outcome = 0 WHERE ticket = ? AND outcome = 1'),
     }
   }
 
   async close(): Promise<void> {
+    if (this.#opening) await this.#opening.catch(() => undefined)
+    if (this.#closing) return this.#closing
     if (!this.#opened || --this.#opens > 0) return
-    const { commits, folding, sync, upkeep, db } = this.#opened
+    this.#closing = this.#closeFile(this.#opened).finally(() => {
+      this.#closing = undefined
+    })
+    await this.#closing
+  }
+
+  async #closeFile({ commits, folding, sync, upkeep, db }: Opened): Promise<void> {
     await commits.settled()
     await folding.close()
     this.#opened = undefined

@@ -81,7 +81,7 @@ export interface WrapOptions {
 
 /** What `sendWithRetry` is told about one message. */
 export interface SendOptions {
-  /** Idempotency key: the same key again returns the first ticket. At most 255 characters. */
+  /** Idempotency key: the same key again returns the first ticket. At most 255 characters, whole ones, and no NUL. */
   readonly key?: string
   /** How long this message is tried, whatever policies say. */
   readonly ttl?: Duration
@@ -190,6 +190,7 @@ const DEFAULT_EGRESS_CONCURRENCY = 5
 const DEFAULT_EGRESS_BURST = 50
 const BURST_WINDOW_MS = 5_000
 const MOST_KEY_CHARACTERS = 255
+const NO_TEXT = /\0|\p{Surrogate}/u
 /** The last moment that a Date can be. */
 const LATEST_DATE = 8_640_000_000_000_000
 const MOST_META_CHARACTERS = 65_536
@@ -324,6 +325,8 @@ function parseKey(value: unknown): string {
   const key = word(value, 'key', 'a key that is not empty')
   if (key.length > MOST_KEY_CHARACTERS)
     throw badOption('key', `at most ${MOST_KEY_CHARACTERS} characters`, key.length)
+  // UTF-8 has no half characters, so that two keys would become one; some SQLite drivers end a text at NUL
+  if (NO_TEXT.test(key)) throw badOption('key', 'text without NUL and half characters (lone surrogates)', key)
   return key
 }
 

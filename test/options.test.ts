@@ -154,7 +154,7 @@ describe('sendWithRetry’s options', () => {
     const { signal } = new AbortController()
     const moment = new Date('2026-12-01T08:00:00Z')
     const given = {
-      key: 'order-42',
+      key: 'order-42 😀',
       ttl: '2h',
       priority: 'high',
       notBefore: moment,
@@ -162,7 +162,7 @@ describe('sendWithRetry’s options', () => {
       signal,
     } as const
     expect(parseSendOptions(given)).toEqual({
-      key: 'order-42',
+      key: 'order-42 😀',
       ttlMs: 7_200_000,
       priority: 0,
       notBeforeAt: moment.getTime(),
@@ -183,6 +183,12 @@ describe('sendWithRetry’s options', () => {
     ['key', '', "key: expected a key that is not empty, got ''"],
     ['key', 42, 'key: expected a key that is not empty, got 42'],
     ['key', 'k'.repeat(256), 'key: expected at most 255 characters, got 256'],
+    ['key', 'a\0b', "key: expected text without NUL and half characters (lone surrogates), got 'a\\x00b'"],
+    [
+      'key',
+      '😀😀'.slice(0, 3),
+      "key: expected text without NUL and half characters (lone surrogates), got '😀\uD83D'",
+    ],
     ['ttl', '0s', "ttl: expected more than 0, got '0s'"],
     ['priority', 'urgent', "priority: expected one of 'high', 'normal', 'bulk', got 'urgent'"],
     [

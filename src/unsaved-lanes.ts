@@ -71,12 +71,13 @@ export class UnsavedLanes {
     return rows
   }
 
-  /** The turn that was to save them failed. */
+  /** The turn that was to save them failed; `touched` are those it changed, which may have waited for company. */
   giveBack(taken: readonly Gated[], touched: Iterable<Gated>): void {
     for (const gated of [...taken, ...touched]) {
       gated.saved = undefined // whatever was to be
       gated.dirty = true
+      this.#later.delete(gated)
+      this.#next.add(gated)
     }
-    this.add(taken)
   }
 }

@@ -2,6 +2,7 @@
 
 import { describe, expect, it } from 'vitest'
 import type { Counts } from './fixtures/audit.ts'
+import { handOver } from './handover.ts'
 import { runMoments } from './moments.ts'
 import { POINTS, runPoint } from './points.ts'
 import { PAUSES, paused, poison, sameKeys, takeOver } from './processes.ts'
@@ -37,6 +38,14 @@ describe.concurrent('a process is killed', () => {
     const counts = await runMoments(10, 7)
     sound(counts)
     expect(counts.accepted).toBe(counts.stored)
+  })
+
+  it('or closed, after a moment, and so is each that follows: every outcome is heard of', {
+    timeout: 60_000,
+  }, async () => {
+    const counts = await handOver(12, 3)
+    sound(counts)
+    expect(counts.accepted).toBeGreaterThanOrEqual(counts.stored)
   })
 
   it('at every try by one message: that is parked, and the 40 others go out', {

@@ -20,6 +20,7 @@ import {
   stoppedInTransaction,
 } from './disk.ts'
 import { type Counts, none, sum } from './fixtures/audit.ts'
+import { handOver } from './handover.ts'
 import { runMoments } from './moments.ts'
 import { POINTS, runPoint } from './points.ts'
 import { type Cuts, powerCuts } from './powercut.ts'
@@ -108,6 +109,11 @@ const took = ({ ms }: { ms: number }) => `taken over in ${(ms / 1_000).toFixed(1
 await row('the one that delivers is stopped', () => takeOver('SIGTERM'), took)
 await row('the one that delivers is killed', () => takeOver('SIGKILL'), took)
 await row('rolling deploy, 6 generations of 2', rolling)
+await row(
+  `three that hand over to each other, ${moments} lives of 1.5 s at most`,
+  () => handOver(moments, 1),
+  ({ kills, owners }: { kills: number; owners: number }) => `${kills} kills, ${owners} times taken over`,
+)
 await row('the same 60 keys from four processes, one killed', sameKeys)
 
 const refused = ({ refused, how }: Refusals) => `${how}; ${refused} calls refused`

@@ -13,6 +13,7 @@ import {
 } from './disk.ts'
 import type { Counts } from './fixtures/audit.ts'
 import { powerCuts } from './powercut.ts'
+import { slowDisk } from './slow.ts'
 import { tornLogs } from './torn.ts'
 import { earlierVersions, upgrade } from './upgrade.ts'
 
@@ -66,6 +67,18 @@ describe.concurrent('calls are refused with what is wrong, and once it is right 
     delivered(await ioErrors('store', 7))
   })
 })
+
+it(
+  'a disk that takes long for each fsync holds up nobody but who waits to hear that his mail is stored',
+  MINUTES,
+  async () => {
+    const counts = await slowDisk(20, 1_500)
+    sound(counts)
+    expect(counts).toMatchObject({ accepted: 1_500, duplicates: 0 })
+    // a log that somebody reads just then is begun anew by the next who writes
+    expect(counts.waitedFor.length).toBeLessThan(3)
+  },
+)
 
 describe.concurrent('what was confirmed is there', () => {
   it('after power cuts that leave what was synced and any part of the rest', MINUTES, async () => {

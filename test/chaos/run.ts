@@ -25,6 +25,7 @@ import { runMoments } from './moments.ts'
 import { POINTS, runPoint } from './points.ts'
 import { type Cuts, powerCuts } from './powercut.ts'
 import { PAUSES, paused, poison, rolling, sameKeys, takeOver } from './processes.ts'
+import { type Slow, slowDisk } from './slow.ts'
 import { type Tears, tornLogs } from './torn.ts'
 import { earlierVersions, upgrade } from './upgrade.ts'
 
@@ -118,6 +119,11 @@ await row('the same 60 keys from four processes, one killed', sameKeys)
 
 const refused = ({ refused, how }: Refusals) => `${how}; ${refused} calls refused`
 await row('the disk is full, three times', diskFull, refused)
+await row(
+  'a disk that is slow with every fsync',
+  () => slowDisk(100, 2_500),
+  ({ how, waitedFor }: Slow) => `${how}; the event loop waited for ${waitedFor.length}`,
+)
 await row('read-only at the start, and twice under way', readOnlyFile, refused)
 await row('locked by another process, three times', lockedFile, refused)
 for (const end of ['SIGCONT', 'SIGKILL'] as const)

@@ -61,8 +61,8 @@ export class Commits {
   /** Called after a commit with the pages it wrote. */
   onCommit: (pages: number) => void = () => {}
   onRollback: (error: unknown) => void = () => {}
-  /** Called when others have committed since the last look: mail, notices and what an owner says, or anything. */
-  onOthers: (did: 'added' | 'changed', ledger: LedgerRow) => void = () => {}
+  /** Called when others have committed since the last look. */
+  onOthers: (did: OthersDid, ledger: LedgerRow) => void = () => {}
 
   constructor(file: string, db: SqliteConnection, sync: WalSync, clock: Clock, lockWaitMs: number) {
     this.#file = file
@@ -119,10 +119,10 @@ export class Commits {
     const { data_version: version } = this.#dataVersion.get() as { data_version: number }
     if (this.#ledger && version === this.#version) return this.#ledger
     const ledger = this.#read.get() as LedgerRow
-    const added = this.#ledger?.changes === ledger.changes
+    const did = this.#ledger ? difference(this.#ledger, ledger) : 'changed'
     this.#ledger = ledger
     this.#version = version
-    this.onOthers(added ? 'added' : 'changed', ledger)
+    this.onOthers(did, ledger)
     return ledger
   }
 
@@ -261,6 +261,15 @@ export class Commits {
     })
     return true
   }
+}
+
+/** `nothing`: at most notices, and what an owner says of lanes. `added`: mail too, and what an owner says. `changed`: anything. */
+export type OthersDid = 'nothing' | 'added' | 'changed'
+
+function difference(before: LedgerRow, after: LedgerRow): OthersDid {
+  if (before.changes !== after.changes) return 'changed'
+  const names = Object.keys(after) as (keyof LedgerRow)[]
+  return names.every((name) => before[name] === after[name]) ? 'nothing' : 'added'
 }
 
 /** Not the store's: one of our refusals, a value that cannot be bound, a row that breaks a constraint. */

@@ -1,6 +1,6 @@
 // Copies the log back into the file on a thread of its own, with a connection of its own, so that the event loop
-// waits neither for the copying nor for the disk. It never starts the log anew and never waits for a lock
-// (PASSIVE), so it is in nobody's way. Where no thread can be had, the caller does the copying itself.
+// waits neither for the copying nor for the disk; nor for the fsync with which SQLite begins a log anew. It never
+// waits for a lock (PASSIVE), so it is in nobody's way. Where no thread can be had, the caller does the copying itself.
 
 import type { Worker } from 'node:worker_threads'
 import type { SqliteDriver } from './driver.ts'
@@ -15,6 +15,9 @@ const db = from === undefined
   : new (require('node:module').createRequire(from)('better-sqlite3'))(file, { fileMustExist: true })
 db.exec('PRAGMA busy_timeout = 0; PRAGMA synchronous = NORMAL; PRAGMA checkpoint_fullfsync = ON')
 const checkpoint = db.prepare('PRAGMA wal_checkpoint(PASSIVE)')
+const begin = db.prepare('BEGIN IMMEDIATE')
+const touch = db.prepare('UPDATE ledger SET id = 1')
+const commit = db.prepare('COMMIT')
 parentPort.on('message', (order) => {
   if (order === 'close') {
     db.close()
@@ -22,9 +25,20 @@ parentPort.on('message', (order) => {
     return
   }
   try {
-    checkpoint.get()
+    const { log, checkpointed } = checkpoint.get()
+    // whoever writes first into a log that was copied whole begins it anew
+    if (order === 'begin anew' && log === checkpointed) {
+      begin.run()
+      touch.run()
+      commit.run()
+    }
   } catch {
     // busy, or the disk fails: the log keeps what could not be copied, and the next time takes it along
+    try {
+      db.exec('ROLLBACK')
+    } catch {
+      // nothing had begun
+    }
   }
   parentPort.postMessage('done')
 })
@@ -55,12 +69,25 @@ export class Copier {
     return this.#state !== 'none'
   }
 
+  get started(): boolean {
+    return this.#worker !== undefined && this.#state !== 'none'
+  }
+
   /** Copies what the log has now; resolves when it is done, or failed. */
-  async copy(): Promise<void> {
+  copy(): Promise<void> {
+    return this.#order('copy')
+  }
+
+  /** As `copy`, and begins the log anew when it was copied whole: for when nobody else here writes. */
+  copyAndBeginAnew(): Promise<void> {
+    return this.#order('begin anew')
+  }
+
+  async #order(order: 'copy' | 'begin anew'): Promise<void> {
     await this.rest()
     if (!this.there) return
     this.#state = 'copying'
-    this.#worker?.postMessage('copy')
+    this.#worker?.postMessage(order)
     await this.rest()
   }
 

@@ -8,8 +8,8 @@
 // - A checkpoint in NORMAL syncs the WAL before it copies from it, and syncs the database before it says
 //   that everything was copied; only then may a later commit start the WAL anew. So a commit whose frames
 //   are overwritten is in a synced database file: whoever waits for our later fsync is told the truth.
-// - The thread that copies (copier.ts) does so through a connection of its own, PASSIVE: it syncs as above, and
-//   never starts the WAL anew. Only a commit does that, and only of a WAL that was copied and synced whole.
+// - The thread that copies (copier.ts) does so through a connection of its own, in NORMAL: it syncs as above. Only a
+//   commit starts the WAL anew, there or here, and only a WAL that was copied and synced whole.
 // - A WAL that starts anew keeps its inode (it is overwritten, or truncated), and its header is synced
 //   by SQLite before frames follow, so old frames can not be taken for new ones.
 // - SQLite unlinks the WAL only when the last connection closes, and ours is open as long as we wait.

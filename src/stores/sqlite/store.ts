@@ -183,7 +183,7 @@ class SqliteStore implements Store {
         this.#cache.clear() // some of it may be cancelled
         return forget()
       }
-      claims.recent.added()
+      if (did === 'added') claims.recent.added()
       if (owner_fence !== this.#fence) journal.forget() // its owner has gone on writing it
     }
     commits.onRollback = (error) => {

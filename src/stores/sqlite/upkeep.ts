@@ -11,6 +11,10 @@ const CHECKPOINT_PAGES = 2048
 const SOON_PAGES = 512
 /** With so many (24 MiB) written while it copies, writers wait for it: a log that only grows is never started anew. */
 const MOST_PAGES = 6144
+/** On a slow disk, where writers wait long for the thread, they do so for a tenth of their time at most; */
+const WAITED_SHARE = 0.1
+/** until the log has so many pages (64 MiB). */
+const LONG_PAGES = 16_384
 /** As many after a full disk, until the WAL is copied whole: what is free again is first of all the file's to grow into. */
 const STARVED_PAGES = 64
 /** Free pages that are kept for the next mail rather than given back: at least these, and a quarter of the file. */
@@ -37,6 +41,8 @@ export class Upkeep {
   #aside = false
   /** Lets writers go on. */
   #goOn: (() => void) | undefined
+  /** When writers have written long enough since they waited last. */
+  #nextAt = 0
 
   /** `pause` keeps this process from writing until what it gives is called. */
   constructor(db: SqliteConnection, clock: Clock, copier: Copier, pause: () => () => void) {
@@ -53,7 +59,8 @@ export class Upkeep {
   wrote(pages: number): void {
     this.#written += pages
     if (this.#written < SOON_PAGES || this.#closed) return
-    if (this.#copier.there && this.#aside && this.#written >= MOST_PAGES) this.#halt()
+    const thread = this.#copier.there // started by this question
+    if (thread && this.#aside && this.#written >= MOST_PAGES) this.#halt()
   }
 
   /** The disk was full: what is copied out of the WAL makes room in it. */
@@ -65,12 +72,16 @@ export class Upkeep {
 
   /** The WAL has just been synced. */
   quiet(): void {
-    if (this.#closed || this.#aside || this.#written < (this.#starved ? STARVED_PAGES : CHECKPOINT_PAGES))
-      return
+    if (this.#closed || this.#aside || this.#written < this.#enough()) return
     this.#written = 0
     if (this.#starved) this.#starved = !this.#copy()
     else if (this.#copier.there) void this.#copyAside()
     else this.#copy()
+  }
+
+  #enough(): number {
+    if (this.#starved) return STARVED_PAGES
+    return this.#clock.monotonic() < this.#nextAt ? LONG_PAGES : CHECKPOINT_PAGES
   }
 
   /**
@@ -81,8 +92,11 @@ export class Upkeep {
     this.#aside = true
     await this.#copier.copy()
     if (!this.#closed) {
+      const began = this.#clock.monotonic()
       this.#halt()
-      await this.#copier.copy()
+      await this.#copier.copyAndBeginAnew()
+      const ended = this.#clock.monotonic()
+      this.#nextAt = ended + (ended - began) / WAITED_SHARE
     }
     this.#aside = false
     this.#goOn?.()
@@ -116,7 +130,8 @@ export class Upkeep {
   /** Copies everything and empties the WAL, where nobody else is using it. */
   async truncate(): Promise<void> {
     const release = this.#copier.keepAlive()
-    await this.#copier.rest()
+    // what the thread has copied and synced, nobody waits for here
+    await (this.#copier.started ? this.#copier.copy() : this.#copier.rest())
     release()
     try {
       this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
@@ -157,7 +172,7 @@ export class Upkeep {
   async close(): Promise<void> {
     this.#closed = true
     this.#vacuum?.cancel()
-    await this.#copier.close()
     await this.truncate()
+    await this.#copier.close()
   }
 }

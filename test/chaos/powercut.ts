@@ -14,6 +14,7 @@ import { addressOf, type ChaosPlan, chance } from './fixtures/plan.ts'
 /** A pause of 15 minutes after a crash takes 3 s of the machine's. */
 const FACTOR = 300
 const LOAD = 60
+const LARGE = 100_000
 const LONGEST_MS = 500
 /**
  * What was sent so long before a cut may be sent again unmarked, with `onUncertain: 'retry'`: 20 ms until its claim is
@@ -66,7 +67,10 @@ export async function powerCuts(
   }
   try {
     while (cutAt.length < cuts) {
-      const child = await start({ ...plan, from: unconfirmed(), messages: LOAD, atOnce: 5 }, under)
+      // large ones fill the log, so that it is copied and begun anew
+      const size = random() < 0.5 ? LARGE : undefined
+      const load = { from: unconfirmed(), messages: LOAD, atOnce: 5, ...(size !== undefined && { size }) }
+      const child = await start({ ...plan, ...load }, under)
       // one in five while it starts
       if (random() > 0.2) await child.hears('open')
       const timer = setTimeout(() => child.kill(), LONGEST_MS * random())

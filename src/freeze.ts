@@ -3,6 +3,7 @@
 // else is built by a sibling of the user's transporter, with its defaults, plugins and DKIM keys.
 // Not here: the sibling itself (sibling.ts), envelopes (envelope.ts), sending (attempt.ts).
 
+import { types } from 'node:util'
 import { domainOf } from './address.ts'
 import type { WireOptions } from './core/message.ts'
 import {
@@ -81,6 +82,35 @@ export function freezeAtOnce(target: Target, mail: unknown, limits: FreezeLimits
   return described(raw as Buffer, headers, checkEnvelope(envelope), fields, limits)
 }
 
+/** Content of a mail, by field; each may be text, bytes, a stream, or an object that says where to read it. */
+const CONTENT = [
+  'text',
+  'html',
+  'raw',
+  'amp',
+  'watchHtml',
+  'icalEvent',
+  'attachments',
+  'alternatives',
+] as const
+
+/** Whether all the content of a mail is in memory: no stream, file or URL to read. */
+export function isAtHand(mail: unknown): boolean {
+  return !isRecord(mail) || !CONTENT.some((field) => isElsewhere(mail[field]))
+}
+
+/** @param depth a list, its parts, what is in one; deeper there is nothing that nodemailer would read */
+function isElsewhere(content: unknown, depth = 2): boolean {
+  if (typeof content !== 'object' || content === null || ArrayBuffer.isView(content)) return false
+  if (depth < 0) return false
+  if (Array.isArray(content)) return content.some((one) => isElsewhere(one, depth - 1))
+  const part: Mail = content as Mail
+  if (typeof part.pipe === 'function') return true
+  const source = part.path || part.href
+  if (source) return typeof source !== 'string' || !/^data:/i.test(source)
+  return isElsewhere(part.content, depth - 1) || isElsewhere(part.raw, depth - 1)
+}
+
 /**
  * Only the envelope a mail would have. Reads no attachment, but runs the transporter's compile plugins.
  * @throws SteadymailError `BAD_MESSAGE` as `freeze` does for recipients
@@ -125,8 +155,11 @@ function plainRaw(workshop: Workshop, mail: Mail): Buffer | undefined {
 }
 
 function isBytes(raw: unknown): raw is string | Uint8Array {
-  return typeof raw === 'string' || raw instanceof Uint8Array
+  return typeof raw === 'string' || isUint8Array(raw)
 }
+
+/** Of whatever realm: Jest gives every test file globals of its own. */
+const { isUint8Array } = types
 
 /** Header blocks above this are searched no further; servers refuse far smaller ones. */
 const MAX_HEADER_BYTES = 256 * 1024

@@ -2,11 +2,12 @@
 // Not here: tickets and verbs (mailer.ts), or building bytes (freeze.ts).
 
 import PQueue from 'p-queue'
+import { Aborts } from './aborts.ts'
 import { addressKey, domainOf } from './address.ts'
 import { SteadymailError } from './core/error.ts'
 import type { Message } from './core/message.ts'
 import type { Events } from './events.ts'
-import { envelopeOf, type Frozen, freeze, freezeAtOnce } from './freeze.ts'
+import { envelopeOf, type Frozen, freeze, freezeAtOnce, isAtHand } from './freeze.ts'
 import type { Grouping } from './grouping.ts'
 import type { ResolvedOptions, ResolvedSend } from './options.ts'
 import type { Outbox } from './outbox.ts'
@@ -15,7 +16,7 @@ import type { NewDelivery } from './stores/store.ts'
 import { newId } from './ticket.ts'
 import type { Target } from './transporter.ts'
 
-/** Messages being built or stored at a time: as many as share a commit well, fewer when they are large. */
+/** Messages being built or stored at a time, in each of two queues: as many as share a commit well, fewer when they are large. */
 const INTAKE_MOST = 64
 const INTAKE_LEAST = 4
 /** What they may come to together, of the size that is usual. */
@@ -27,11 +28,6 @@ const A_TURN = 32
 export type Taken =
   | { readonly kind: 'taken'; readonly message: Message }
   | { readonly kind: 'duplicate'; readonly ticket: string }
-
-interface Building {
-  readonly stops: Set<(error: unknown) => void>
-  readonly onAbort: () => void
-}
 
 export interface IntakeParts {
   readonly target: Target
@@ -50,11 +46,14 @@ export class Intake {
   readonly #outbox: Outbox
   readonly #events: Events
   readonly #assertOpen: () => void
-  readonly #queue = new PQueue({ concurrency: INTAKE_MOST })
+  readonly #atHand = new PQueue({ concurrency: INTAKE_MOST })
+  /** Mail that waits for others while it is built: a stream that never ends must not keep out what needs none. */
+  readonly #toRead = new PQueue({ concurrency: INTAKE_MOST })
   /** Of the messages taken in lately, fading. */
   #largest = 0
-  /** Mails that are not stored yet, by the signal that may stop them. */
-  readonly #building = new Map<AbortSignal | undefined, Building>()
+  /** Ends the waiting of those whose mail is not stored yet. */
+  readonly #building = new Set<(error: unknown) => void>()
+  readonly #aborts = new Aborts()
   #sinceTurn = 0
   #turned: Promise<void> | undefined
 
@@ -69,13 +68,17 @@ export class Intake {
 
   /** Resolves when nothing is on its way in. */
   idle(): Promise<void> {
-    return this.#queue.onIdle()
+    return Promise.all([this.#atHand.onIdle(), this.#toRead.onIdle()]).then(() => undefined)
+  }
+
+  #queueFor(mail: unknown): PQueue {
+    return isAtHand(mail) ? this.#atHand : this.#toRead
   }
 
   /** Freezes and stores a mail; bounded, so that a burst of large mail does not fill the memory. */
   take(mail: unknown, send: ResolvedSend): Promise<Taken> {
     // who waits without a signal costs a closure, and hears of a close when it is his turn
-    if (send.signal === undefined) return this.#queue.add(() => this.#freezeAndStore(mail, send))
+    if (send.signal === undefined) return this.#queueFor(mail).add(() => this.#freezeAndStore(mail, send))
     return this.#stoppable(mail, send)
   }
 
@@ -122,7 +125,7 @@ export class Intake {
       }
     })
     const forget = this.#stopOn(signal, stop)
-    const taking = this.#queue.add(async () => {
+    const taking = this.#queueFor(mail).add(async () => {
       if (this.#isBreathless()) await this.#turned
       throwIfAborted(signal)
       this.#assertOpen()
@@ -141,32 +144,18 @@ export class Intake {
     }
   }
 
-  /** One listener for all sends of a signal: Node takes more than ten for a leak. */
   #stopOn(signal: AbortSignal | undefined, stop: (error: unknown) => void): () => void {
-    const group = this.#building.get(signal) ?? {
-      stops: new Set(),
-      onAbort: () => this.#stopAll(signal, abortedBefore(signal)),
-    }
-    if (group.stops.size === 0) {
-      this.#building.set(signal, group)
-      signal?.addEventListener('abort', group.onAbort)
-    }
-    group.stops.add(stop)
+    this.#building.add(stop)
+    const forget = this.#aborts.on(signal, () => stop(abortedBefore(signal)))
     return () => {
-      group.stops.delete(stop)
-      if (group.stops.size > 0) return
-      this.#building.delete(signal)
-      signal?.removeEventListener('abort', group.onAbort)
+      this.#building.delete(stop)
+      forget()
     }
-  }
-
-  #stopAll(signal: AbortSignal | undefined, error: SteadymailError): void {
-    for (const stop of this.#building.get(signal)?.stops ?? []) stop(error)
   }
 
   /** Whoever still builds a mail is told that it will not be stored. */
   stop(error: SteadymailError): void {
-    for (const signal of this.#building.keys()) this.#stopAll(signal, error)
+    for (const stop of this.#building) stop(error)
   }
 
   /** A loop of `await sendWithRetry` must not keep timers, sockets and delivery waiting until it ends: whether to wait for `#turned`. */
@@ -186,7 +175,8 @@ export class Intake {
     this.#largest = Math.max(size, this.#largest * 0.9)
     const fitting = Math.floor(INTAKE_BYTES / Math.max(1, this.#largest))
     const concurrency = Math.min(INTAKE_MOST, Math.max(INTAKE_LEAST, fitting))
-    if (concurrency !== this.#queue.concurrency) this.#queue.concurrency = concurrency
+    for (const queue of [this.#atHand, this.#toRead])
+      if (concurrency !== queue.concurrency) queue.concurrency = concurrency
   }
 
   async #store(frozen: Frozen, send: ResolvedSend): Promise<Taken> {

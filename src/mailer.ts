@@ -1,6 +1,7 @@
 // wrapTransport and its verbs: what the user touches. Parses first, opens nothing until started,
 // hands every mail to the store before it says yes, and leaves delivering to outbox.ts.
 
+import { Aborts } from './aborts.ts'
 import { addressKey, checkAddress, domainOf, normalizeDomain } from './address.ts'
 import { builtinPolicies } from './builtin.ts'
 import type { Clock } from './clock.ts'
@@ -184,6 +185,7 @@ class SteadyMailer<M> implements Mailer<M> {
   readonly #intake: Intake
   /** Ends the waiting of whoever waits for `idle`. */
   readonly #idling = new Set<(error: unknown) => void>()
+  readonly #aborts = new Aborts()
   #opened: Promise<void> | undefined
   #started: Promise<void> | undefined
   #closed: Promise<void> | undefined
@@ -511,14 +513,12 @@ class SteadyMailer<M> implements Mailer<M> {
       end = reject
     })
     over.catch(() => undefined)
-    const onAbort = () => end(signal?.reason)
-    if (signal?.aborted) onAbort()
-    signal?.addEventListener('abort', onAbort)
+    const forget = this.#aborts.on(signal, end)
     this.#idling.add(end)
     return {
       over,
       forget: () => {
-        signal?.removeEventListener('abort', onAbort)
+        forget()
         this.#idling.delete(end)
       },
     }

@@ -1,6 +1,7 @@
 // How outcomes reach the user: `settled()` waits, the `settled` event, and `onSettled`, which is durable:
 // called at least once per message, again after a crash or a rejection, until it resolves.
 
+import { Aborts } from './aborts.ts'
 import type { Clock, Timer } from './clock.ts'
 import { SteadymailError } from './core/error.ts'
 import type { Events, MessageStatus, Outcome, RecipientStatus } from './events.ts'
@@ -31,6 +32,7 @@ export class Outcomes {
   readonly #delivers: () => boolean
   readonly #onHandlerError: (error: unknown) => void
   readonly #waiting = new Map<string, Set<Waiter>>()
+  readonly #aborts = new Aborts()
   /** Tickets whose call of the handler has not come back in time. */
   readonly #overdue = new Set<string>()
   #handling = false
@@ -118,11 +120,11 @@ export class Outcomes {
     })
     this.#asked.push({ ticket, poll })
     if (!this.#answering) void this.#answer()
-    signal?.addEventListener('abort', giveUp)
+    const forget = this.#aborts.on(signal, giveUp)
     try {
       return await promise
     } finally {
-      signal?.removeEventListener('abort', giveUp)
+      forget()
     }
   }
 

@@ -1,6 +1,7 @@
 // The verbs, as an application uses them.
 
 import { getEventListeners } from 'node:events'
+import { Readable } from 'node:stream'
 import { memoryStore, type Ticket, wrapTransport } from 'steadymail'
 import { sampleMessage, scriptedTransport } from 'steadymail/testing'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -148,6 +149,36 @@ describe('a loop that sends and awaits', () => {
     expect(transport.attempts.length).toBeGreaterThan(0)
     await mailer.idle()
     await mailer.close()
+  })
+})
+
+describe('mail whose content never ends', () => {
+  const endless = () => new Readable({ read() {} })
+  const kinds: readonly (readonly [string, () => object])[] = [
+    ['an attachment', () => ({ attachments: [{ content: endless() }] })],
+    ['an attachment itself raw', () => ({ attachments: [{ raw: endless() }] })],
+    ['its text', () => ({ text: endless() })],
+    ['its HTML', () => ({ html: { content: endless() } })],
+    ['an alternative', () => ({ alternatives: [{ content: endless() }] })],
+    ['an invitation', () => ({ icalEvent: { content: endless() } })],
+    ['all of it', () => ({ raw: endless(), envelope: { from: 'shop@sender.test', to: 'a@one.test' } })],
+  ]
+  it.each(kinds)('keeps out no other: %s', async (_, content) => {
+    const w = await world()
+    const waiting = Array.from({ length: 70 }, () =>
+      w.mailer.sendWithRetry({ ...mail('a@one.test'), ...content() }),
+    )
+    const ended = Promise.allSettled(waiting)
+    const attachments = [
+      { filename: 'a.txt', content: 'text' },
+      { filename: 'b.bin', content: Buffer.from('bytes') },
+      { path: 'data:text/plain;base64,YWJj' },
+    ]
+    const others = [{ ...mail('b@one.test'), attachments }, mail('c@one.test')]
+    const tickets = await Promise.all(others.map((other) => w.mailer.sendWithRetry(other)))
+    expect((await w.mailer.list()).map(({ id }) => id)).toEqual(tickets.map(({ id }) => id))
+    await w.run(w.mailer.close({ timeout: 0 }))
+    for (const one of await ended) expect(one).toMatchObject({ reason: { code: 'CLOSED' } })
   })
 })
 
@@ -344,6 +375,20 @@ describe('idle', () => {
     onTestFinished(() => void process.off('warning', warned))
     const { signal } = new AbortController()
     for (let times = 0; times < 12; times++) await w.run(w.mailer.idle({ signal }))
+    await w.mailer.hold('one.test')
+    const ticket = await w.send('a@one.test')
+    const still = new AbortController()
+    const waiting = Array.from({ length: 12 }, () => [
+      w.mailer.idle({ signal: still.signal }),
+      ticket.settled({ signal: still.signal }),
+    ])
+    const ended = Promise.allSettled(waiting.flat())
+    await w.rest()
+    expect(getEventListeners(still.signal, 'abort')).toHaveLength(2)
+    still.abort(new Error('enough'))
+    for (const one of await ended) expect(one).toMatchObject({ reason: { message: 'enough' } })
+    expect(getEventListeners(still.signal, 'abort')).toEqual([])
+    await w.mailer.cancel(ticket.id)
     await w.run(Promise.all(Array.from({ length: 12 }, () => w.mailer.idle())))
     expect(getEventListeners(signal, 'abort')).toEqual([])
     expect(warnings).toEqual([])

@@ -5,6 +5,7 @@ const shared = {
   target: 'node20',
   removeNodeProtocol: false, // node:sqlite exists only with its prefix
   noExternal: ['p-queue'], // p-queue is ESM only: bundled so that CommonJS users can load it
+  inject: ['src/microtask.ts'], // p-queue's, as clock.ts does with timers
 }
 
 export default defineConfig([

@@ -5,9 +5,11 @@
 // Not here: what a reply means (core/classify), or when to try again.
 
 import { isAscii } from 'node:buffer'
+import { types } from 'node:util'
 import { type EnvelopeInUse, type Failure, failureOf, type RecipientOutcome, readAnswer } from './answer.ts'
 import { Body, WholeBody } from './body.ts'
 import type { Clock } from './clock.ts'
+import { wordsOf } from './core/error.ts'
 import type { Message } from './core/message.ts'
 import type { Reply } from './core/reply.ts'
 import { thaw } from './freeze.ts'
@@ -173,7 +175,7 @@ class Try implements Attempting {
     try {
       const answer = transport.send(mail, done)
       // a plugin may be an async function, whose rejection nobody else would see
-      if (answer instanceof Promise) answer.catch(done)
+      if (types.isPromise(answer)) answer.catch(done)
     } catch (error) {
       done(error)
     }
@@ -192,7 +194,7 @@ class Try implements Attempting {
       return new Promise((resolve, reject) => {
         const done = (error: unknown, info?: unknown) => (error ? reject(error) : resolve(info))
         const answer = transport.send(mail, done)
-        if (answer instanceof Promise) answer.catch(reject)
+        if (types.isPromise(answer)) answer.catch(reject)
       })
     }
     const { envelope, ...fields } = message.wire
@@ -388,7 +390,7 @@ class Try implements Attempting {
       const { error } = this.refusal
       return {
         code: 'EABORT',
-        message: `not sent: ${error instanceof Error ? error.message : String(error)}`,
+        message: `not sent: ${wordsOf(error)}`,
       }
     }
     if (this.givenUp === 'timeout') {

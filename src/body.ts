@@ -176,7 +176,7 @@ export class WholeBody {
     if (this.stream) this.stream.fail(error)
     else {
       const told = error instanceof Error ? error : new Error(String(error))
-      process.nextTick(() => this.onError?.(told))
+      queueMicrotask(() => this.onError?.(told))
     }
   }
 }

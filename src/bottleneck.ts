@@ -3,7 +3,7 @@
 // that stops, drops or loses Redis leaves the outbox as it was. Not for lanes: they need to know when, not whether.
 
 import { systemClock } from './clock.ts'
-import { badOption, SteadymailError } from './core/error.ts'
+import { badOption, SteadymailError, wordsOf } from './core/error.ts'
 import type { Priority } from './core/message.ts'
 import type { EgressGate } from './gate.ts'
 
@@ -118,7 +118,7 @@ async function stop(limiter: BottleneckLike): Promise<void> {
 function understood(error: unknown): unknown {
   if (SteadymailError.is(error)) return error
   if (isStopped(error)) return closed(error)
-  if (messageOf(error) === 'This job has been dropped by Bottleneck')
+  if (wordsOf(error) === 'This job has been dropped by Bottleneck')
     return new SteadymailError(
       'BAD_STATE',
       'egress.gate: the limiter dropped the request, its highWater is reached',
@@ -131,12 +131,8 @@ function understood(error: unknown): unknown {
 }
 
 function isStopped(error: unknown): boolean {
-  const message = messageOf(error)
+  const message = wordsOf(error)
   return message === CLOSED || /limiter has been stopped|stop\(\) has already been called/.test(message)
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }
 
 function closed(cause?: unknown): SteadymailError {

@@ -1,6 +1,7 @@
 // What the mailer tells while it happens: one typed event per decision, best effort.
 // A listener that throws or rejects cannot stop delivery. What must not be missed is `onSettled` (mailer.ts).
 
+import { types } from 'node:util'
 import type { AttemptRecord, DeliveryState, FailReason } from './core/delivery.ts'
 import type { Reply } from './core/reply.ts'
 import type { Verdict } from './core/verdict.ts'
@@ -218,7 +219,7 @@ export class Events {
     for (const listener of [...listeners]) {
       try {
         const answer = (listener as Listener<N>)(event)
-        if (answer instanceof Promise) answer.catch((error) => this.#onListenerError(name, error))
+        if (types.isPromise(answer)) answer.catch((error: unknown) => this.#onListenerError(name, error))
       } catch (error) {
         this.#onListenerError(name, error)
       }

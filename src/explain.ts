@@ -3,6 +3,7 @@
 
 import { isoTime } from './clock.ts'
 import type { AttemptRecord, Delivery } from './core/delivery.ts'
+import { wordsOf } from './core/error.ts'
 import { type LaneView, opening, viewLane } from './core/lane.ts'
 import { NO_END } from './core/lane-state.ts'
 import type { Priority } from './core/message.ts'
@@ -157,7 +158,7 @@ function processBinding(outbox: Outbox): Reason | undefined {
   if (outbox.stopped) return { binding: 'stopped' }
   if (outbox.storeFailure !== undefined) {
     const { error, since } = outbox.storeFailure
-    return { binding: 'store', since, advice: error instanceof Error ? error.message : String(error) }
+    return { binding: 'store', since, advice: wordsOf(error) }
   }
   return outbox.owner.fence === 0 ? { binding: 'owner' } : undefined
 }

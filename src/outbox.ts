@@ -15,7 +15,7 @@
 
 import type { Timer } from './clock.ts'
 import type { Delivery } from './core/delivery.ts'
-import { SteadymailError } from './core/error.ts'
+import { SteadymailError, wordsOf } from './core/error.ts'
 import { clampLane, depart, holdLane, type LaneState, releaseLane } from './core/lane.ts'
 import { EGRESS, Egress } from './egress.ts'
 import { Flights, type OutboxParts } from './flights.ts'
@@ -327,7 +327,7 @@ export class Outbox {
     this.parts.events.emit('trouble', {
       kind: 'egress',
       at: now,
-      pattern: `the gate refused: ${error instanceof Error ? error.message : String(error)}`,
+      pattern: `the gate refused: ${wordsOf(error)}`,
       advice:
         'Nothing is sent while egress.gate refuses; mail waits in the outbox. Look at the limiter behind it.',
     })
@@ -459,7 +459,7 @@ export class Outbox {
       this.parts.events.emit('trouble', {
         kind: 'store',
         at: now,
-        pattern: error instanceof Error ? error.message : String(error),
+        pattern: wordsOf(error),
         advice:
           'Results are kept in memory and written when the store works again; nothing new is sent meanwhile.',
       })

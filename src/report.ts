@@ -1,6 +1,7 @@
 // What the mailer writes to the user's logger: transitions and troubles, with addresses shortened,
 // never a body, never credentials. Without a logger only what would be lost for good is said, on stderr.
 
+import { types } from 'node:util'
 import { shortenAddress } from './address.ts'
 import type { AboutRecipient, Events } from './events.ts'
 
@@ -99,7 +100,7 @@ function shielded(logger: Logger): Logger {
   const line = (level: keyof Logger) => (fields: object, message?: string) => {
     try {
       const answer: unknown = logger[level](fields, message)
-      if (answer instanceof Promise) answer.catch(failed)
+      if (types.isPromise(answer)) answer.catch(failed)
     } catch (error) {
       failed(error)
     }

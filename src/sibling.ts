@@ -4,7 +4,7 @@
 
 import type { Readable } from 'node:stream'
 import { createTransport } from 'nodemailer'
-import { SteadymailError, show } from './core/error.ts'
+import { SteadymailError, show, wordsOf } from './core/error.ts'
 import { badMessage, isRecord, type Mail } from './envelope.ts'
 import type { MimeTree } from './render.ts'
 import type { InnerTransporter, Target } from './transporter.ts'
@@ -171,7 +171,6 @@ function unreadable(error: unknown): SteadymailError {
 }
 
 function errorFields(error: unknown): { code: string; message: string } {
-  if (!(error instanceof Error)) return { code: '', message: String(error) }
-  const { code } = error as { code?: unknown }
-  return { code: typeof code === 'string' ? code : '', message: error.message }
+  const { code } = isRecord(error) ? error : {}
+  return { code: typeof code === 'string' ? code : '', message: wordsOf(error) }
 }

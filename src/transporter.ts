@@ -3,7 +3,7 @@
 // Not here: building bytes (freeze.ts) or sending them (attempt.ts).
 
 import { createTransport } from 'nodemailer'
-import { badOption, SteadymailError, show } from './core/error.ts'
+import { badOption, SteadymailError, show, wordsOf } from './core/error.ts'
 
 /** Anything with nodemailer's `sendMail`; `M` is what it takes for a mail, whatever the major. */
 export interface TransporterLike<M = unknown> {
@@ -168,7 +168,7 @@ function made(input: string | object): InnerTransporter {
   try {
     return createTransport(input as never) as unknown as InnerTransporter
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error)
+    const why = wordsOf(error)
     // nodemailer's own messages name options, not their values; a URL error may repeat the URL
     const safe =
       typeof input === 'string' ? 'a URL that nodemailer cannot read' : `options it refuses: ${why}`

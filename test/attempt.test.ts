@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { runInNewContext } from 'node:vm'
 import { afterAll, describe, expect, test } from 'vitest'
 import { type AttemptRequest, type AttemptResult, attempt } from '../src/attempt.ts'
 import { systemClock } from '../src/clock.ts'
@@ -616,6 +617,12 @@ describe('other transports', () => {
     const result = await send(openTarget(plugin))
     expect(result.outcomes.every(({ accepted }) => accepted)).toBe(true)
     expect(Buffer.concat(seen)).toEqual(BODY)
+  })
+
+  test('a plugin that is an async function of another realm fails aloud', async () => {
+    const send_ = runInNewContext(`async () => { throw new Error('no such account') }`)
+    const result = await send(openTarget({ name: 'api', version: '1', send: send_ }), { timeoutMs: 5_000 })
+    expect(result.outcomes[0]).toMatchObject({ accepted: false, reply: { text: 'no such account' } })
   })
 
   test('a plugin that took the body: only a lost connection is uncertain', async () => {

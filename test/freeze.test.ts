@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable, Transform } from 'node:stream'
+import { runInNewContext } from 'node:vm'
 import { afterEach, describe, expect, test } from 'vitest'
 import { SteadymailError } from '../src/core/error.ts'
 import { envelopeOf, type Frozen, freeze } from '../src/freeze.ts'
@@ -215,6 +216,18 @@ describe.each(MAJORS)('nodemailer $major', ({ nodemailer, major }) => {
       expect(text(frozen)).toContain(Buffer.from(`from a ${source}`).toString('base64'))
     }
     expect(text(frozen)).toContain('a text stream')
+  })
+
+  // as Node's own errors and buffers are to what Jest runs
+  test('errors and bytes of another realm are what they are', async () => {
+    const gone = runInNewContext(`Object.assign(new Error('ENOENT: gone'), { code: 'ENOENT' })`)
+    const content = new Readable({ read: () => content.destroy(gone) })
+    expect(await refusal(freeze(wrap(), { ...MAIL, attachments: [{ content }] }, LIMITS))).toBe(
+      'BAD_MESSAGE mail.attachments: a file, URL or stream could not be read: ENOENT: gone',
+    )
+    const raw = runInNewContext(`Uint8Array.from('From: me@here.test\\r\\n\\r\\nHi', (c) => c.charCodeAt(0))`)
+    const envelope = { from: 'me@here.test', to: 'ann@one.test' }
+    expect(text(await freeze(wrap(), { raw, envelope }, LIMITS))).toMatch(/^From: me@here\.test\r\n\r\nHi$/m)
   })
 
   test('an attachment that cannot be read is refused, and so is one that may not be', async () => {

@@ -160,6 +160,26 @@ describe('a user', () => {
     expect(stdout).toBe(SAID)
   })
 
+  // what Jest's fake timers do, for whoever sends more than the intake takes at a time, and closes
+  it('stops the clock in a test, and mail goes on', async () => {
+    writeFileSync(
+      join(home, 'stopped.mjs'),
+      `import { memoryStore, wrapTransport } from 'steadymail'
+      import { scriptedTransport } from 'steadymail/testing'
+      for (const name of ['setTimeout', 'setInterval', 'setImmediate', 'queueMicrotask']) globalThis[name] = () => {}
+      Date.now = () => 0
+      const transport = scriptedTransport()
+      const mailer = wrapTransport(transport, { store: memoryStore() })
+      const mail = { from: 'a@b.test', to: 'c@d.test', text: 'Hello' }
+      const tickets = await Promise.all(Array.from({ length: 100 }, () => mailer.sendWithRetry(mail)))
+      await Promise.all(tickets.map((ticket) => ticket.settled()))
+      await mailer.close()
+      console.log(transport.attempts.length)`,
+    )
+    const { stdout } = await run(process.execPath, ['stopped.mjs'], { cwd: home })
+    expect(stdout).toBe('100\n')
+  })
+
   it('runs its bin', async () => {
     const bin = installed('steadymail', 'dist', 'cli.js')
     accessSync(bin, constants.X_OK)

@@ -55,3 +55,10 @@ export function show(value: unknown): string {
     return `an object with ${Object.keys(value).slice(0, 5).join(', ') || 'no keys'}`
   return String(value)
 }
+
+/** The words of whatever was thrown; an error may be of another realm, as Node's own are under Jest. */
+export function wordsOf(error: unknown): string {
+  const message =
+    typeof error === 'object' && error !== null ? (error as { message?: unknown }).message : error
+  return typeof message === 'string' ? message : String(error)
+}

@@ -1,6 +1,6 @@
 // What SQLite threw, as our error: which file, what is wrong with it in words, and whether waiting helps.
 
-import { SteadymailError } from '../../core/error.ts'
+import { SteadymailError, wordsOf } from '../../core/error.ts'
 
 /** Primary result codes (sqlite.org/rescode.html) that a store can meet, by the name better-sqlite3 gives them. */
 const NAMES: Readonly<Record<number, string>> = {
@@ -47,7 +47,7 @@ export function isBusy(error: unknown): boolean {
 export function storeFailed(file: string, error: unknown): SteadymailError {
   if (SteadymailError.is(error)) return error
   const code = sqliteCode(error)
-  const text = error instanceof Error ? error.message : String(error)
+  const text = wordsOf(error)
   const words = code && WORDS[code]
   return new SteadymailError('STORE_FAILED', `${file}: ${words ? `${words} (${code})` : text}`, {
     cause: error,

@@ -170,8 +170,8 @@ describe('a user', () => {
       Date.now = () => 0
       const transport = scriptedTransport()
       const mailer = wrapTransport(transport, { store: memoryStore() })
-      const mail = { from: 'a@b.test', to: 'c@d.test', text: 'Hello' }
-      const tickets = await Promise.all(Array.from({ length: 100 }, () => mailer.sendWithRetry(mail)))
+      const mail = (n) => ({ from: 'a@b.test', to: 'c@d' + n + '.test', text: 'Hello' })
+      const tickets = await Promise.all(Array.from({ length: 100 }, (_, n) => mailer.sendWithRetry(mail(n))))
       await Promise.all(tickets.map((ticket) => ticket.settled()))
       await mailer.close()
       console.log(transport.attempts.length)`,

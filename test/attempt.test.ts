@@ -241,6 +241,19 @@ describe.concurrent.each(TRANSPORTERS)('$name', ({ major, nodemailer, pool }) =>
     expect(short(result)).toEqual(['ECONNECTION dot uncertain', '550 rcpt', 'ECONNECTION dot uncertain'])
   })
 
+  test('a 421 to one recipient does not hide that the others may have the message', async () => {
+    const server = await serve({
+      script: [
+        { on: 'rcpt', to: 'bob@one.test', answer: { reply: '421 4.7.0 Not you', and: 'stay' } },
+        { on: 'dot', answer: { deliver: true, and: 'drop' } },
+      ],
+    })
+    const result = await send(connect(nodemailer, server, { pool }))
+    // nodemailer 10 ends the session at any 421
+    if (major === 10) expect(server.messages).toEqual([])
+    else expect(short(result)).toEqual(['ECONNECTION dot uncertain', '421 rcpt', 'ECONNECTION dot uncertain'])
+  })
+
   test('a connection dropped in the middle of the body was not delivered', async () => {
     const bytes = Buffer.concat([BODY, Buffer.from(`${'x'.repeat(998)}\r\n`.repeat(5000))])
     const server = await serve({ script: { on: 'body', bytes: 100_000, answer: 'drop' } })

@@ -60,6 +60,17 @@ describe('lanes with a run of ten', () => {
     expect(keys.filter((key) => key === 'b').length).toBeGreaterThanOrEqual(4)
   })
 
+  it('that leave the last slot to others go on when another is free', () => {
+    const { go, end } = lanesOf({ a: 50 }, 3)
+    let flying = go()
+    expect(flying).toHaveLength(2)
+    for (let sent = 0; sent < 5; sent++) {
+      end(flying[0] as Plan)
+      flying = [...flying.slice(1), ...go()]
+      expect(flying).toHaveLength(2)
+    }
+  })
+
   it('stand in line once, however many messages they had', () => {
     const { lanes, go, end } = lanesOf({ a: 5000, b: 5000 }, 5)
     let flying = go()

@@ -9,6 +9,7 @@ import { bottleneckGate } from 'steadymail/bottleneck'
 import { sqliteStore } from 'steadymail/sqlite'
 import { manualClock, type SmtpServerOptions, smtpServer } from 'steadymail/testing'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import type { FrozenMail } from '../src/attempt.ts'
 import { BEGIN, HOUR, MINUTE, mail, runner, world } from './scenarios/world.ts'
 
 /** A store whose disk is full, or whose server is away, while `broken` holds. */
@@ -118,6 +119,36 @@ describe('a store that fails', () => {
     expect(outcomes.flatMap((o) => o.recipients.map((r) => r.tries))).toEqual([1, 1, 1, 1])
     expect(w.server.messages).toHaveLength(4)
     expect((await w.mailer.health()).state).toBe('ok')
+  })
+
+  it('costs no tokens: what could not be claimed goes as soon as it returns', async () => {
+    const store = fragile(memoryStore())
+    const policies = [{ name: 'slow', domains: ['one.test'], rate: '1/h', burst: 1 } as const]
+    const w = await world({ store, policies })
+    const ticket = await w.send('a@one.test', { notBefore: BEGIN + MINUTE })
+    store.broken = true
+    await w.pass(5 * MINUTE)
+    expect(store.failures).toBeGreaterThan(0)
+    store.broken = false
+    const { settledAt } = await w.run(ticket.settled())
+    expect(settledAt - BEGIN).toBeLessThan(10 * MINUTE)
+  })
+
+  it('forgets no hold: it is stored when it returns', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'steadymail-'))
+    onTestFinished(() => rmSync(folder, { recursive: true }))
+    const store = fragile(sqliteStore(join(folder, 'outbox.db')))
+    const w = await world({ store })
+    await w.mailer.start()
+    store.broken = true
+    await w.mailer.hold('one.test')
+    await w.pass(MINUTE)
+    expect(store.failures).toBeGreaterThan(0)
+    store.broken = false
+    await w.pass(2 * MINUTE)
+    const stored: string[] = []
+    for await (const page of store.lanes()) stored.push(...page.map(({ key }) => key))
+    expect(stored).toContain('one.test')
   })
 
   it('while the mailer closes: what is not written is found as a claim by the next', async () => {
@@ -307,6 +338,40 @@ describe('after a restart', () => {
     await second.start()
     const again = await second.ticket(ticket.id)
     expect((await runner(f.clock, second).run(again?.settled() ?? Promise.reject())).status).toBe('accepted')
+  })
+})
+
+describe('a transport that neither answers nor can be stopped', () => {
+  it('keeps its slot for the time of an attempt and no longer, and its late answer counts', async () => {
+    const clock = manualClock()
+    const late: (() => void)[] = []
+    const transport = {
+      name: 'api',
+      version: '1',
+      send(mail: FrozenMail, done: (error: null, info: object) => void) {
+        mail.message.takeBody()
+        if (late.length === 0) late.push(() => done(null, {}))
+        else done(null, {})
+      },
+    }
+    const mailer = wrapTransport(transport, {
+      store: memoryStore(),
+      clock,
+      attemptTimeout: '1m',
+      egress: { concurrency: 1 },
+    })
+    const slow = await mailer.sendWithRetry(mail('a@one.test'))
+    await clock.runUntil(new Promise<void>((resolve) => void clock.after(0, resolve)))
+    const inFlight = async () => (await mailer.lanes()).map((lane) => lane.inFlight)
+    expect(await inFlight()).toEqual([1, 1])
+    const next = await mailer.sendWithRetry(mail('b@two.test'))
+    expect((await clock.runUntil(next.settled())).status).toBe('accepted')
+    expect(await inFlight()).toEqual([0, 1, 0])
+    late[0]?.()
+    const outcome = await clock.runUntil(slow.settled())
+    expect(outcome.recipients.map(({ state, tries }) => [state, tries])).toEqual([['accepted', 1]])
+    expect(await inFlight()).toEqual([0, 0, 0])
+    await mailer.close()
   })
 })
 

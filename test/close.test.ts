@@ -8,7 +8,7 @@ import { Readable } from 'node:stream'
 import { createTransport } from 'nodemailer'
 import { memoryStore, wrapTransport } from 'steadymail'
 import { sqliteStore } from 'steadymail/sqlite'
-import { type SmtpScript, smtpServer } from 'steadymail/testing'
+import { type SmtpScript, scriptedTransport, smtpServer } from 'steadymail/testing'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { mail, world } from './scenarios/world.ts'
 
@@ -103,6 +103,22 @@ describe('close', () => {
     await w.rest()
     await w.run(w.mailer.close({ timeout: '1s' }))
     for (const result of await ended) expect(result).toMatchObject({ reason: { code: 'CLOSED' } })
+  })
+
+  it('stores nothing of those who still wait for the MX host of a recipient', async () => {
+    let found: (answer: { mx: string; ttlMs: number }) => void = () => undefined
+    const answer = new Promise<{ mx: string; ttlMs: number }>((resolve) => {
+      found = resolve
+    })
+    const resolveMx = { resolve: () => answer, peek: () => undefined }
+    const mailer = wrapTransport(scriptedTransport(), { store: memoryStore(), resolveMx })
+    const raw = 'Message-ID: <1@sender.test>\r\nDate: Sat, 21 Nov 2026 10:00:00 +0000\r\n\r\nx'
+    const sent = mailer.sendWithRetry({ raw, envelope: { from: 'shop@sender.test', to: 'a@one.test' } })
+    const refused = expect(sent).rejects.toMatchObject({ code: 'CLOSED' })
+    await mailer.start()
+    await mailer.close({ timeout: 0 })
+    found({ mx: 'mx.one.test', ttlMs: 1000 })
+    await refused
   })
 
   it('ends those whose plugin never answers, of bytes too', async () => {

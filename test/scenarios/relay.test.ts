@@ -219,3 +219,13 @@ it.each(ROUTES)('%s: no message that is refused for its own sake keeps others wa
   expect(alarms).toEqual([`poison: the message ${poison.id} is refused while others pass`])
   expect(w.told.filter((t) => t.startsWith('held'))).toHaveLength(1)
 })
+
+it('what a relay says of the account does not open a held lane whose probe heard it', async () => {
+  const busy = '421 4.7.0 Too many messages from your account, try again later'
+  const w = await world({ smtp: { script: { on: 'mail', times: 1, answer: busy } } })
+  await w.mailer.hold('one.test', { for: '1m' })
+  const ticket = await w.send('a@one.test')
+  await w.run(ticket.settled())
+  const ofLane = w.told.filter((told) => told.endsWith(':one.test'))
+  expect(ofLane).toEqual(['held:one.test', 'probing:one.test', 'probing:one.test', 'recovering:one.test'])
+})

@@ -344,7 +344,7 @@ class Try implements Attempting {
     const { request, target } = this
     const failed = error === undefined ? undefined : this.failure(error)
     const handedOver = this.isHandedOver()
-    const answer = readAnswer({
+    const answer = this.read({
       recipients: request.recipients,
       info,
       error,
@@ -363,6 +363,18 @@ class Try implements Attempting {
       durationMs: this.clock.monotonic() - this.startedAt,
     }
     this.resolve(answer.transcript ? { ...result, transcript: answer.transcript } : result)
+  }
+
+  /** What the transport said; nonsense must not cost the try its end, and so its slot. */
+  private read(given: Parameters<typeof readAnswer>[0]): ReturnType<typeof readAnswer> {
+    try {
+      return readAnswer(given)
+    } catch (error) {
+      const text = `the transport answered what cannot be read: ${wordsOf(error)}`
+      const reply: Reply = { text, phase: 'unknown', errno: 'EPROTOCOL' }
+      const outcome = { accepted: false, reply, uncertain: given.handedOver } as const
+      return { outcomes: given.recipients.map(() => outcome) }
+    }
   }
 
   private failure(error: unknown): Failure {

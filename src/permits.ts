@@ -42,10 +42,16 @@ export class Permits {
           this.#granted.push(giveBack)
           this.#onGranted()
         })
-      this.#gate.schedule(use, { priority }).catch((error: unknown) => {
+      const refused = (error: unknown) => {
         answered()
         this.#onRefused(error)
-      })
+      }
+      try {
+        this.#gate.schedule(use, { priority }).catch(refused)
+      } catch (error) {
+        refused(error) // thrown, not rejected: it must not end the loop
+        return // and asked again at once it would throw again
+      }
     }
   }
 

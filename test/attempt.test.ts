@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { runInNewContext } from 'node:vm'
 import { afterAll, describe, expect, test } from 'vitest'
-import { type AttemptRequest, type AttemptResult, attempt } from '../src/attempt.ts'
+import { type AttemptRequest, type AttemptResult, attempt, type FrozenMail } from '../src/attempt.ts'
 import { systemClock } from '../src/clock.ts'
 import type { Message } from '../src/core/message.ts'
 import type { Phase } from '../src/core/reply.ts'
@@ -630,6 +630,17 @@ describe('other transports', () => {
     const result = await send(openTarget(plugin))
     expect(result.outcomes.every(({ accepted }) => accepted)).toBe(true)
     expect(Buffer.concat(seen)).toEqual(BODY)
+  })
+
+  test('a plugin that answers nonsense has failed, and may have delivered', async () => {
+    const recipients = [{ accepted: true }, null]
+    const send_ = (mail: FrozenMail, done: (error: null, info: object) => void) => {
+      mail.message.takeBody()
+      done(null, { steadymail: { recipients } })
+    }
+    const result = await send(openTarget({ name: 'api', version: '1', send: send_ }), { timeoutMs: 5_000 })
+    expect(short(result)).toEqual(all('EPROTOCOL unknown uncertain'))
+    expect(result.outcomes[0]?.reply.text).toMatch(/^the transport answered what cannot be read/)
   })
 
   test('a plugin that is an async function of another realm fails aloud', async () => {

@@ -392,10 +392,19 @@ describe('a shared quota', () => {
     await limiter.disconnect()
   })
 
-  it('that refuses keeps the mail, and one trouble tells', async () => {
+  const away = new Error('Redis is away')
+  it.each([
+    ['that refuses', () => Promise.reject(away)],
+    [
+      'that throws',
+      () => {
+        throw away
+      },
+    ],
+  ])('%s keeps the mail, and one trouble tells', async (_, refuse) => {
     let refuses = true
     const gate = {
-      schedule: <T>(use: () => Promise<T>) => (refuses ? Promise.reject(new Error('Redis is away')) : use()),
+      schedule: <T>(use: () => Promise<T>): Promise<T> => (refuses ? refuse() : use()),
     }
     const w = await world({ egress: { gate } })
     const troubles: string[] = []

@@ -101,13 +101,14 @@ export class Pool {
     })
   }
 
-  /** A goodbye may be waiting in its socket, unread: one turn of the event loop brings it to light. */
+  /**
+   * A goodbye may be waiting in its socket, unread. Sockets are looked at between two turns, but not between a
+   * socket's own callback and the turn after it: the second turn is sure to have looked.
+   */
   #lookTwice(session: Session, wish: Wish): Promise<Lease> {
     return new Promise((resolve) => {
-      this.#clock.turn(() => {
-        if (session.isOpen) resolve(leaseOf(session))
-        else resolve(this.lease(wish))
-      })
+      const decide = () => resolve(session.isOpen ? leaseOf(session) : this.lease(wish))
+      this.#clock.turn(() => this.#clock.turn(decide))
     })
   }
 

@@ -1,7 +1,11 @@
 // Sessions: shared by the domains of one MX host set, reused while they are good, bounded in number.
 
+import { stat } from 'node:fs'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { createInterface } from 'node:readline'
 import { createTransport } from 'nodemailer'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { OwnAnswer } from '../../src/answer.ts'
 import { parseMxOptions } from '../../src/mx/options.ts'
 import { makeMxTransport } from '../../src/mx/transport.ts'
 import { manualClock } from '../../src/testing/manual-clock.ts'
@@ -64,6 +68,51 @@ describe('a session', () => {
     expect(outcomes(await send(transport, { to: 'b@acme.test' }))).toEqual(['accepted'])
     expect(server.counts).toMatchObject({ connections: 2, messages: 2 })
   })
+
+  it.each(['a callback of the network', 'a timer'] as const)(
+    'that was closed unseen, in a turn in which nobody looked at its socket, is seen from %s',
+    async (from) => {
+      // a server that leaves its side open, so that it hears whoever has not seen its goodbye
+      const heard: string[] = []
+      const sockets: Socket[] = []
+      const server = createServer({ allowHalfOpen: true }, (socket) => {
+        socket.setNoDelay(true) // what it says is there at once
+        const nth = sockets.push(socket)
+        const lines = createInterface(socket)
+        let inBody = false
+        lines.on('line', (line) => {
+          heard.push(`${nth} ${line}`)
+          if (inBody && line !== '.') return
+          inBody = line === 'DATA'
+          socket.write(line.startsWith('EHLO') ? '250 mx1.test\r\n' : inBody ? '354 go\r\n' : '250 ok\r\n')
+        })
+        socket.on('error', () => {})
+        socket.write('220 mx1.test\r\n')
+      })
+      await new Promise<void>((resolve) => server.listen(0, '127.0.2.1', resolve))
+      try {
+        w.dns.zone.set('mx1.test', [a('127.0.2.1')])
+        w.domain('acme.test', 'mx1.test')
+        const transport = w.transport({ port: (server.address() as AddressInfo).port })
+        await send(transport, { to: 'a@acme.test' })
+        const second = await new Promise<OwnAnswer>((resolve, reject) => {
+          const act = () => {
+            sockets[0]?.write('421 4.4.2 Idle for too long\r\n')
+            Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 40)
+            send(transport, { to: 'b@acme.test' }).then(resolve, reject)
+          }
+          if (from === 'a timer') setTimeout(act, 0)
+          else stat('.', act)
+        })
+        expect(outcomes(second)).toEqual(['accepted'])
+        expect(heard.filter((line) => line.includes('MAIL FROM')).map((line) => line[0])).toEqual(['1', '2'])
+        transport.close()
+      } finally {
+        for (const socket of sockets) socket.destroy()
+        await new Promise((resolve) => server.close(resolve))
+      }
+    },
+  )
 
   it('that turns out to be closed when used costs the message nothing', async () => {
     const server = await w.server('mx1.test', '127.0.2.1', {

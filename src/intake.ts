@@ -16,8 +16,13 @@ import type { NewDelivery } from './stores/store.ts'
 import { newId } from './ticket.ts'
 import type { Target } from './transporter.ts'
 
-/** Messages being built or stored at a time, in each of two queues: as many as share a commit well, fewer when they are large. */
-const INTAKE_MOST = 64
+/**
+ * Messages being built or stored at a time, of those that are at hand: as many share an fsync, which counts where it
+ * takes long; with twice as many the event loop feels each commit. Fewer when they are large.
+ */
+const AT_HAND_MOST = 128
+/** Of those that are read first. */
+const TO_READ_MOST = 64
 const INTAKE_LEAST = 4
 /** What they may come to together, of the size that is usual. */
 const INTAKE_BYTES = 64 * 1024 * 1024
@@ -46,9 +51,9 @@ export class Intake {
   readonly #outbox: Outbox
   readonly #events: Events
   readonly #assertOpen: () => void
-  readonly #atHand = new PQueue({ concurrency: INTAKE_MOST })
+  readonly #atHand = new PQueue({ concurrency: AT_HAND_MOST })
   /** Mail that waits for others while it is built: a stream that never ends must not keep out what needs none. */
-  readonly #toRead = new PQueue({ concurrency: INTAKE_MOST })
+  readonly #toRead = new PQueue({ concurrency: TO_READ_MOST })
   /** Of the messages taken in lately, fading. */
   #largest = 0
   /** Ends the waiting of those whose mail is not stored yet. */
@@ -174,9 +179,8 @@ export class Intake {
   #fit(size: number): void {
     this.#largest = Math.max(size, this.#largest * 0.9)
     const fitting = Math.floor(INTAKE_BYTES / Math.max(1, this.#largest))
-    const concurrency = Math.min(INTAKE_MOST, Math.max(INTAKE_LEAST, fitting))
-    for (const queue of [this.#atHand, this.#toRead])
-      if (concurrency !== queue.concurrency) queue.concurrency = concurrency
+    narrow(this.#atHand, fitting, AT_HAND_MOST)
+    narrow(this.#toRead, fitting, TO_READ_MOST)
   }
 
   async #store(frozen: Frozen, send: ResolvedSend): Promise<Taken> {
@@ -301,6 +305,11 @@ export class Intake {
     if (!same) throw keyConflict(key)
     return stored.message
   }
+}
+
+function narrow(queue: PQueue, fitting: number, most: number): void {
+  const concurrency = Math.min(most, Math.max(INTAKE_LEAST, fitting))
+  if (concurrency !== queue.concurrency) queue.concurrency = concurrency
 }
 
 function keyConflict(key: string | undefined): SteadymailError {

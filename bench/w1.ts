@@ -47,7 +47,7 @@ export const mimeMail = (n: number) => ({
   text: `${n} ${body}`,
 })
 
-const rawMail = (n: number) => {
+export const rawMail = (n: number) => {
   const to = `user${n}@domain${n % DOMAINS}.test`
   const head = `From: shop@sender.test\r\nTo: ${to}\r\nSubject: Message ${n}\r\nMessage-ID: <${n}.${process.pid}@sender.test>\r\nDate: Fri, 20 Nov 2026 12:00:00 +0000\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\n`
   return { envelope: { from: 'shop@sender.test', to: [to] }, raw: Buffer.from(`${head}${n} ${body}`) }
@@ -96,6 +96,7 @@ export async function steady(
   n: number,
   store: Store,
   mail: (n: number) => object,
+  watch: { readonly began?: () => void; readonly ended?: () => void } = {},
 ): Promise<Figures> {
   const transporter = pool(port)
   await transporter.sendMail(mail(0) as never)
@@ -106,6 +107,7 @@ export async function steady(
   })
   await mailer.start()
   const mails = Array.from({ length: n }, (_, i) => mail(i))
+  watch.began?.()
   const cpu = process.cpuUsage()
   const began = performance.now()
   let stored = 0
@@ -118,6 +120,7 @@ export async function steady(
   )
   await mailer.idle()
   const ended = performance.now()
+  watch.ended?.()
   const used = process.cpuUsage(cpu)
   const { accepted } = await mailer.health()
   if (accepted !== n) throw new Error(`accepted ${accepted} of ${n}`)

@@ -67,15 +67,16 @@ it.each([
   const store = sqliteStore(file, driver && { driver })
   await store.open()
   let largest = 0
-  for (let added = 0; added < 3500; added += 50) {
+  for (let added = 0; added < 7000; added += 50) {
     await Promise.all(
       Array.from({ length: 50 }, () =>
-        store.add(sampleMessage(['a@x.test'], { bytes: new Uint8Array(10_000) }), undefined, 0),
+        store.add(sampleMessage(['a@x.test'], { bytes: new Uint8Array(20_000) }), undefined, 0),
       ),
     )
     largest = Math.max(largest, statSync(`${file}-wal`).size)
   }
-  expect(largest).toBeLessThan(32 << 20) // of some 50 MiB
+  // on a busy disk 32 MiB before it is copied, and 24 meanwhile; of some 170 MiB
+  expect(largest).toBeLessThan(60 << 20)
   await store.close()
   expect(existsSync(`${file}-wal`)).toBe(false)
   audit(file)

@@ -78,12 +78,13 @@ it('the log does not grow with the mail that passes', async () => {
   await store.open()
   const owner = await own(store)
   let largest = 0
-  for (let round = 0; round < 20; round++) {
+  for (let round = 0; round < 40; round++) {
     await fill(store, owner, 100, 20_000)
     await drain(store, owner)
     largest = Math.max(largest, statSync(`${file}-wal`).size)
   }
-  expect(largest).toBeLessThan(32 << 20) // some 100 MiB went through it
+  // on a busy disk 32 MiB before it is copied, and 24 meanwhile; some 200 MiB went through it
+  expect(largest).toBeLessThan(60 << 20)
   await store.close()
 })
 

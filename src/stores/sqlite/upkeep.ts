@@ -13,8 +13,8 @@ const SOON_PAGES = 512
 const MOST_PAGES = 6144
 /** On a slow disk, where writers wait long for the thread, they do so for a tenth of their time at most; */
 const WAITED_SHARE = 0.1
-/** until the log has so many pages (64 MiB). */
-const LONG_PAGES = 16_384
+/** until so many pages (32 MiB) are written. */
+const LONG_PAGES = 8_192
 /** As many after a full disk, until the WAL is copied whole: what is free again is first of all the file's to grow into. */
 const STARVED_PAGES = 64
 /** Free pages that are kept for the next mail rather than given back: at least these, and a quarter of the file. */

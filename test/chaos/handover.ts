@@ -6,10 +6,10 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { sqliteStore } from 'steadymail/sqlite'
-import { smtpServer } from 'steadymail/testing'
 import { audit, type Counts } from './fixtures/audit.ts'
 import { type Child, start } from './fixtures/child.ts'
 import { type ChaosPlan, chance } from './fixtures/plan.ts'
+import { hesitantServer } from './fixtures/stage.ts'
 
 /** New messages per life. */
 const LOAD = 40
@@ -29,12 +29,7 @@ export async function handOver(lives: number, seed: number): Promise<HandedOver>
   const folder = mkdtempSync(join(tmpdir(), 'steadymail-chaos-'))
   const file = join(folder, 'outbox.db')
   const random = chance(seed)
-  const server = await smtpServer({
-    script: async ({ phase }) => {
-      if (phase === 'dot') await new Promise((resolve) => setTimeout(resolve, 10 * random()))
-      return undefined
-    },
-  })
+  const server = await hesitantServer(random)
   // a pause of 15 minutes after a crash takes 3 s of the machine's, a lease a third of a second
   const plan: ChaosPlan = {
     file,

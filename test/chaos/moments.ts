@@ -4,10 +4,10 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { smtpServer } from 'steadymail/testing'
 import { audit, type Counts } from './fixtures/audit.ts'
 import { start } from './fixtures/child.ts'
 import { addressOf, type ChaosPlan, chance } from './fixtures/plan.ts'
+import { hesitantServer } from './fixtures/stage.ts'
 
 /** A pause of 15 minutes after a crash takes 3 s of the machine's. */
 const FACTOR = 300
@@ -26,13 +26,7 @@ export async function runMoments(kills: number, seed: number): Promise<Moments> 
   const folder = mkdtempSync(join(tmpdir(), 'steadymail-chaos-'))
   const file = join(folder, 'outbox.db')
   const random = chance(seed)
-  // a server that takes a moment, or most kills would find nothing under way
-  const server = await smtpServer({
-    script: async ({ phase }) => {
-      if (phase === 'dot') await new Promise((resolve) => setTimeout(resolve, 10 * random()))
-      return undefined
-    },
-  })
+  const server = await hesitantServer(random)
   const stored = new Set<string>()
   const plan: ChaosPlan = { file, port: server.port, factor: FACTOR, epoch: Date.now(), name: 'the only one' }
   let killed = 0

@@ -5,11 +5,11 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { smtpServer } from 'steadymail/testing'
 import { audit, type Counts } from './fixtures/audit.ts'
 import { start } from './fixtures/child.ts'
 import { cutPower, type Fsyncs, SURVIVALS, watch } from './fixtures/cut.ts'
 import { addressOf, type ChaosPlan, chance } from './fixtures/plan.ts'
+import { hesitantServer } from './fixtures/stage.ts'
 
 /** A pause of 15 minutes after a crash takes 3 s of the machine's. */
 const FACTOR = 300
@@ -43,12 +43,7 @@ export async function powerCuts(
   const synced = join(folder, 'synced')
   mkdirSync(disk)
   const random = chance(seed)
-  const server = await smtpServer({
-    script: async ({ phase }) => {
-      if (phase === 'dot') await new Promise((resolve) => setTimeout(resolve, 10 * random()))
-      return undefined
-    },
-  })
+  const server = await hesitantServer(random)
   const under = watch(disk, synced, fsyncs)
   const plan: ChaosPlan = {
     file: join(disk, 'outbox.db'),

@@ -165,7 +165,7 @@ describe('mail whose content never ends', () => {
   ]
   it.each(kinds)('keeps out no other: %s', async (_, content) => {
     const w = await world()
-    const waiting = Array.from({ length: 70 }, () =>
+    const waiting = Array.from({ length: 200 }, () =>
       w.mailer.sendWithRetry({ ...mail('a@one.test'), ...content() }),
     )
     const ended = Promise.allSettled(waiting)

@@ -171,13 +171,13 @@ describe('a user', () => {
       const transport = scriptedTransport()
       const mailer = wrapTransport(transport, { store: memoryStore() })
       const mail = (n) => ({ from: 'a@b.test', to: 'c@d' + n + '.test', text: 'Hello' })
-      const tickets = await Promise.all(Array.from({ length: 100 }, (_, n) => mailer.sendWithRetry(mail(n))))
+      const tickets = await Promise.all(Array.from({ length: 300 }, (_, n) => mailer.sendWithRetry(mail(n))))
       await Promise.all(tickets.map((ticket) => ticket.settled()))
       await mailer.close()
       console.log(transport.attempts.length)`,
     )
     const { stdout } = await run(process.execPath, ['stopped.mjs'], { cwd: home })
-    expect(stdout).toBe('100\n')
+    expect(stdout).toBe('300\n')
   })
 
   it('runs its bin', async () => {

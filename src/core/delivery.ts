@@ -79,9 +79,17 @@ export interface Delivery {
  * fields costs many times as much.
  */
 export function copyDelivery(delivery: Delivery): { -readonly [K in keyof Delivery]: Delivery[K] } {
+  return deliveryOf(delivery.id, delivery)
+}
+
+/** As `copyDelivery`, with an id of its own. */
+export function deliveryOf(
+  id: number,
+  delivery: Omit<Delivery, 'id'>,
+): { -readonly [K in keyof Delivery]: Delivery[K] } {
   const { settledAt, reason, last } = delivery
   const copy: { -readonly [K in keyof Delivery]: Delivery[K] } = {
-    id: delivery.id,
+    id,
     ticket: delivery.ticket,
     address: delivery.address,
     domain: delivery.domain,

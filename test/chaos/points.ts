@@ -53,10 +53,14 @@ export const POINTS: readonly Point[] = [
   { name: 'settled, on disk', store: { verb: 'turn', when: 'durable', ...settlements } },
   {
     name: 'before what turns said is folded into the tables',
-    statement: { sql: 'DELETE FROM body', when: 'before' },
+    statement: { sql: 'INSERT INTO message (', when: 'before' },
   },
-  { name: 'folded, not committed', statement: { sql: 'DELETE FROM journal', when: 'after' } },
-  { name: 'folded, committed', statement: { sql: 'DELETE FROM journal', when: 'committed' } },
+  { name: 'new mail written, not committed', statement: { sql: 'INSERT INTO fresh', when: 'after' } },
+  { name: 'new mail written, committed', statement: { sql: 'INSERT INTO fresh', when: 'committed' } },
+  { name: 'mail in the tables, not committed', statement: { sql: 'DELETE FROM fresh', when: 'after' } },
+  { name: 'mail in the tables, committed', statement: { sql: 'DELETE FROM fresh', when: 'committed' } },
+  { name: 'folded, not committed', statement: { sql: 'DELETE FROM turns', when: 'after' } },
+  { name: 'folded, committed', statement: { sql: 'DELETE FROM turns', when: 'committed' } },
   {
     name: 'a later settlement',
     store: { verb: 'turn', when: 'before', ...settlements, nth: 4 },

@@ -65,44 +65,49 @@ it('while little is left on the disk, new mail is refused and what waits is sent
 })
 
 it.each([
-  ['COMMIT', /^COMMIT/],
-  ['the message', /INSERT INTO message /],
-  ['the bytes', /INSERT INTO body/],
-  ['the delivery', /INSERT INTO delivery /],
-  ['the journal', /INSERT INTO journal/],
-  ['the counts', /UPDATE ledger/],
-])('an I/O error at %s undoes the whole turn, and the same turn works later', async (_, broken) => {
-  const file = fresh()
-  const saboteur = new Saboteur('SQLITE_IOERR_WRITE')
-  const { store, owner } = await opened(file, { driver: saboteur.driver })
-  const [one, two, three] = ['a@x.test', 'b@x.test', 'c@x.test'].map((to) => sampleMessage([to]))
-  if (!one || !two || !three) throw new Error('three messages')
-  await store.add(one, undefined, owner)
-  await store.add(two, undefined, owner)
-  const [{ claim } = {}] = (await turn(store, owner, { claims: [fromLane('x.test')] })).claims
-  if (!claim) throw new Error('nothing claimed')
-  const before = [await store.counts(), await store.get(one.message.id), await store.openClaims()]
+  ['COMMIT', /^COMMIT/, 1],
+  ['fresh mail', /INSERT INTO fresh /, 1],
+  ['the message', /INSERT INTO message /, 2],
+  ['the bytes', /INSERT INTO body/, 2],
+  ['the delivery', /INSERT INTO delivery /, 2],
+  ['the journal', /INSERT INTO turns/, 1],
+  ['the counts', /UPDATE ledger/, 1],
+])(
+  'an I/O error at %s undoes the whole turn, and the same turn works later',
+  async (_, broken, recipients) => {
+    const file = fresh()
+    const saboteur = new Saboteur('SQLITE_IOERR_WRITE')
+    const { store, owner } = await opened(file, { driver: saboteur.driver })
+    const [one, two] = ['a@x.test', 'b@x.test'].map((to) => sampleMessage([to]))
+    const three = sampleMessage(['c@x.test', 'd@x.test'].slice(0, recipients)) // several go to the tables at once
+    if (!one || !two) throw new Error('two messages')
+    await store.add(one, undefined, owner)
+    await store.add(two, undefined, owner)
+    const [{ claim } = {}] = (await turn(store, owner, { claims: [fromLane('x.test')] })).claims
+    if (!claim) throw new Error('nothing claimed')
+    const before = [await store.counts(), await store.get(one.message.id), await store.openClaims()]
 
-  const both = () => {
-    const adding = store.add(three, undefined, owner)
-    const turning = turn(store, owner, {
-      settle: accept(claim),
-      claims: [fromLane('x.test')],
-      lanes: () => [{ key: 'x.test', state: '{}' }],
-    })
-    return Promise.all([refusal(adding), refusal(turning)])
-  }
-  saboteur.broken = broken
-  const message = `STORE_FAILED ${file}: the disk cannot be read or written (SQLITE_IOERR)`
-  expect(await both()).toEqual([message, message])
-  saboteur.broken = undefined
-  expect([await store.counts(), await store.get(one.message.id), await store.openClaims()]).toEqual(before)
+    const both = () => {
+      const adding = store.add(three, undefined, owner)
+      const turning = turn(store, owner, {
+        settle: accept(claim),
+        claims: [fromLane('x.test')],
+        lanes: () => [{ key: 'x.test', state: '{}' }],
+      })
+      return Promise.all([refusal(adding), refusal(turning)])
+    }
+    saboteur.broken = broken
+    const message = `STORE_FAILED ${file}: the disk cannot be read or written (SQLITE_IOERR)`
+    expect(await both()).toEqual([message, message])
+    saboteur.broken = undefined
+    expect([await store.counts(), await store.get(one.message.id), await store.openClaims()]).toEqual(before)
 
-  expect(await both()).toEqual(['none', 'none'])
-  expect(await store.counts()).toMatchObject({ accepted: 1, claimed: 1, waiting: 1 })
-  await store.close()
-  audit(file)
-})
+    expect(await both()).toEqual(['none', 'none'])
+    expect(await store.counts()).toMatchObject({ accepted: 1, claimed: 1, waiting: recipients })
+    await store.close()
+    audit(file)
+  },
+)
 
 it("another process's lock makes a write wait, not the event loop, and not for ever", async () => {
   const file = fresh()

@@ -23,6 +23,7 @@ async function opened(file: string, options: SqliteOptions = {}): Promise<Store>
   return store
 }
 
+/** By `owner` it is fresh mail; by nobody, 0, it goes to the tables at once. */
 async function add(store: Store, owner: number, ...tickets: string[]): Promise<void> {
   for (const id of tickets)
     await store.add(sampleMessage([`${id}@x.test`], { message: { id, key: `k-${id}` } }), undefined, owner)
@@ -39,7 +40,7 @@ async function claim(store: Store, owner: number, count = 1): Promise<Claim[]> {
 function journal(file: string): number {
   const db = openRaw(file)
   try {
-    return (db.prepare('SELECT count(*) AS n FROM journal').get() as { n: number }).n
+    return (db.prepare('SELECT count(*) AS n FROM turns').get() as { n: number }).n
   } finally {
     db.close()
   }
@@ -94,7 +95,7 @@ it('it is folded by itself: a moment later, and at once when there is much of it
   const clock = still()
   const store = await opened(file, { clock })
   const owner = await own(store)
-  await add(store, owner, 'one')
+  await add(store, 0, 'one')
   await claim(store, owner)
   expect(journal(file)).toBe(1)
   await clock.advance(249)
@@ -102,7 +103,7 @@ it('it is folded by itself: a moment later, and at once when there is much of it
   await clock.advance(1)
   expect(journal(file)).toBe(0)
 
-  await add(store, owner, ...Array.from({ length: FOLD_AT }, (_, at) => `m${String(at).padStart(4, '0')}`))
+  await add(store, 0, ...Array.from({ length: FOLD_AT }, (_, at) => `m${String(at).padStart(4, '0')}`))
   await claim(store, owner, FOLD_AT - 1)
   await clock.advance(0)
   expect(journal(file)).toBe(1)
@@ -129,8 +130,8 @@ it('a process that is killed between turns and fold leaves everything it said', 
   }
   // its lease was of the machine's clock
   const owner = (await store.own('next', Date.now() + 1e4, Date.now() + 1e5)) ?? 0
-  expect(journal(file)).toBe(0)
   const claims = await store.openClaims()
+  expect(journal(file)).toBe(0)
   expect(claims.length).toBe((await store.counts()).claimed)
   await turn(store, owner, { settle: claims.flatMap((one) => accept(one)) })
   await store.close()
@@ -336,22 +337,26 @@ it('a fold waits for the lock of another process as a write does, and answers th
 })
 
 it.each([
-  ['the rows', /SELECT body FROM journal/],
-  ['a body', /DELETE FROM body/],
-  ['a delivery', /SET state = 3/],
-  ['a message', /SET open = 0/],
-  ['a claim', /SET state = 1/],
-  ['a lane', /INSERT INTO lane/],
-  ['the journal', /DELETE FROM journal/],
+  ['the rows', /SELECT body FROM turns/, 0],
+  ['a body', /DELETE FROM body/, 0],
+  ['a delivery', /SET state = 3/, 0],
+  ['a message', /SET open = 0/, 0],
+  ['a claim', /SET state = 1/, 0],
+  ['a lane', /INSERT INTO lane/, 0],
+  ['the journal', /DELETE FROM turns/, 0],
+  ['a fresh delivery', /INSERT INTO delivery/, 1],
+  ['a fresh message', /INSERT INTO message/, 1],
+  ['a row of fresh mail', /DELETE FROM fresh/, 1],
+  ['what is said again', /INSERT INTO turns/, 1],
 ])(
   'a disk that fails at %s of a fold stops nobody, and the fold is made when it works again',
-  async (_, broken) => {
+  async (_, broken, isFresh) => {
     const file = fresh()
     const saboteur = new Saboteur('SQLITE_FULL')
     const clock = still()
     const store = await opened(file, { driver: saboteur.driver, clock })
     const owner = await own(store)
-    await add(store, owner, 'one', 'two', 'three')
+    await add(store, isFresh && owner, 'one', 'two', 'three')
     const [one, two] = await claim(store, owner, 2)
     await turn(store, owner, { settle: accept(one as Claim), lanes: () => [{ key: 'x.test', state: '{}' }] })
     saboteur.broken = broken
@@ -368,56 +373,59 @@ it.each([
   },
 )
 
-it('a file of version 1 with mail in every state is brought forward, and goes on where it was', async () => {
-  const file = fresh()
-  const db = openRaw(file)
-  const dump = new URL('../chaos/fixtures/schema-1.sql', import.meta.url)
-  db.exec(readFileSync(fileURLToPath(dump), 'utf8'))
-  db.close()
-  const store = await opened(file)
-  expect(await store.counts()).toEqual({
-    waiting: 25,
-    claimed: 1,
-    parked: 1,
-    accepted: 2,
-    failed: 1,
-    openMessages: 25,
-    openBytes: 6885,
-  })
-  const deliveries = (await store.list({ limit: 100 })).flatMap((stored) => stored.deliveries)
-  const byState = (state: string) => deliveries.filter((one) => one.state === state)
-  expect(byState('waiting')).toHaveLength(25)
-  expect(byState('accepted').map(({ address }) => address)).toEqual(['gone@shop4.test', 'kept@shop4.test'])
-  expect(byState('failed').map(({ address }) => address)).toEqual(['nobody@shop2.test'])
-  expect(byState('parked').map(({ address }) => address)).toEqual(['perhaps@shop3.test'])
-  const deferred = await store.byKey('later@shop1.test')
-  const now = deferred?.deliveries[0]?.dueAt ?? 0
-  const owner = (await store.own('of version 1', now, now + 1e9)) ?? 0
-  const claims = await store.openClaims()
-  expect(claims.flatMap((claim) => claim.deliveries.map(({ address }) => address))).toEqual([
-    'claimed@shop9.test',
-  ])
-  const lanes = ['shop1.test', 'shop6.test', 'shop7.test'].map(fromLane)
-  const { claims: more } = await turn(store, owner, { claims: lanes, now })
-  const settle = [...claims, ...more.flatMap(({ claim }) => (claim ? [claim] : []))].flatMap(accept)
-  // the message to three ends with its last recipient
-  expect(settle).toHaveLength(5)
-  const { ended } = await turn(store, owner, { settle, keepOutcomes: true })
-  expect(ended).toHaveLength(3)
-  expect(ended).toContain(deferred?.message.id)
-  const replies = await store.history(deferred?.deliveries[0]?.id ?? 0)
-  expect(replies.map(({ reply }) => reply.code)).toEqual([450, 250])
-  expect((await store.byKey('later@shop1.test'))?.settledAt).toBe(NOW)
-  expect(await store.outcomes(10)).toHaveLength(4) // and the one that nobody had acknowledged
-  await store.close()
-  audit(file)
-})
+it.each([1, 2])(
+  'a file of version %d with mail in every state is brought forward, and goes on where it was',
+  async (version) => {
+    const file = fresh()
+    const db = openRaw(file)
+    const dump = new URL(`../chaos/fixtures/schema-${version}.sql`, import.meta.url)
+    db.exec(readFileSync(fileURLToPath(dump), 'utf8'))
+    db.close()
+    const store = await opened(file)
+    expect(await store.counts()).toEqual({
+      waiting: 25,
+      claimed: 1,
+      parked: 1,
+      accepted: 2,
+      failed: 1,
+      openMessages: 25,
+      openBytes: 6885,
+    })
+    const deliveries = (await store.list({ limit: 100 })).flatMap((stored) => stored.deliveries)
+    const byState = (state: string) => deliveries.filter((one) => one.state === state)
+    expect(byState('waiting')).toHaveLength(25)
+    expect(byState('accepted').map(({ address }) => address)).toEqual(['gone@shop4.test', 'kept@shop4.test'])
+    expect(byState('failed').map(({ address }) => address)).toEqual(['nobody@shop2.test'])
+    expect(byState('parked').map(({ address }) => address)).toEqual(['perhaps@shop3.test'])
+    const deferred = await store.byKey('later@shop1.test')
+    const now = deferred?.deliveries[0]?.dueAt ?? 0
+    const owner = (await store.own('of an earlier version', now, now + 1e9)) ?? 0
+    const claims = await store.openClaims()
+    expect(claims.flatMap((claim) => claim.deliveries.map(({ address }) => address))).toEqual([
+      'claimed@shop9.test',
+    ])
+    const lanes = ['shop1.test', 'shop6.test', 'shop7.test'].map(fromLane)
+    const { claims: more } = await turn(store, owner, { claims: lanes, now })
+    const settle = [...claims, ...more.flatMap(({ claim }) => (claim ? [claim] : []))].flatMap(accept)
+    // the message to three ends with its last recipient
+    expect(settle).toHaveLength(5)
+    const { ended } = await turn(store, owner, { settle, keepOutcomes: true })
+    expect(ended).toHaveLength(3)
+    expect(ended).toContain(deferred?.message.id)
+    const replies = await store.history(deferred?.deliveries[0]?.id ?? 0)
+    expect(replies.map(({ reply }) => reply.code)).toEqual([450, 250])
+    expect((await store.byKey('later@shop1.test'))?.settledAt).toBe(NOW)
+    expect(await store.outcomes(10)).toHaveLength(4) // and the one that nobody had acknowledged
+    await store.close()
+    audit(file)
+  },
+)
 
 it('a process of version 1 that cancels what the journal says is under way is believed, and counted once', async () => {
   const file = fresh()
   const store = await opened(file)
   const owner = await own(store)
-  await add(store, owner, 'settled', 'claimed')
+  await add(store, 0, 'settled', 'claimed')
   const [settled] = await claim(store, owner, 2)
   await turn(store, owner, { settle: accept(settled as Claim) })
   // as version 1 writes it: it knows the tables only

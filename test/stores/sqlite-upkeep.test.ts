@@ -155,7 +155,7 @@ it('room on a disk that was full goes to the file first, so that the log can sta
   await store.open()
   const owner = await own(store)
   await fill(store, owner, 300, 4_000)
-  full.broken = /INSERT INTO message|wal_checkpoint/
+  full.broken = /INSERT INTO fresh|wal_checkpoint/
   await expect(fill(store, owner, 50, 4_000)).rejects.toMatchObject({ code: 'STORE_FAILED' })
   full.broken = undefined
   const { size } = statSync(`${file}-wal`)

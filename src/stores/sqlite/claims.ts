@@ -2,18 +2,19 @@
 // nothing; all others change the tables at once.
 
 import type { Clock } from '../../clock.ts'
-import type { Delivery } from '../../core/delivery.ts'
+import { copyDelivery } from '../../core/delivery.ts'
 import type { Message } from '../../core/message.ts'
 import { isFinal } from '../rules.ts'
 import type { Claim, Claimed, ClaimRequest, QueueName, Settlement } from '../store.ts'
 import type { BytesCache } from './cache.ts'
 import type { Transaction } from './commits.ts'
-import { type Deliveries, type Occasion, sweepAt } from './deliveries.ts'
-import { type Journal, queueKey } from './journal.ts'
+import type { Deliveries, Occasion } from './deliveries.ts'
+import type { Fresh, FreshMail } from './fresh.ts'
+import type { Journal } from './journal.ts'
 import { type Flight, Recent } from './recent.ts'
-import { type DeliveryRow, type MessageRow, stateCode, toDelivery, toMessage } from './rows.ts'
+import { type DeliveryRow, type MessageRow, stateCode, sweepAt, toDelivery, toMessage } from './rows.ts'
 import type { DeliveryStatements } from './statements.ts'
-import type { Head } from './windows.ts'
+import { type Head, isBefore, queueKey } from './windows.ts'
 
 type JoinedRow = DeliveryRow & MessageRow
 /** Bytes that are read with their claim, in its transaction; larger ones when they are asked for. */
@@ -25,6 +26,7 @@ export class Claims {
   readonly recent: Recent
   readonly #sql: DeliveryStatements
   readonly #journal: Journal
+  readonly #fresh: Fresh
   readonly #deliveries: Deliveries
   readonly #cache: BytesCache
   /** By the key under which windows know them. */
@@ -33,6 +35,7 @@ export class Claims {
   constructor(
     sql: DeliveryStatements,
     journal: Journal,
+    fresh: Fresh,
     deliveries: Deliveries,
     cache: BytesCache,
     clock: Clock,
@@ -40,6 +43,7 @@ export class Claims {
     this.#sql = sql
     this.#cache = cache
     this.#journal = journal
+    this.#fresh = fresh
     this.#deliveries = deliveries
     this.recent = new Recent(clock, (queue, limit) => this.#heads(queue, limit))
   }
@@ -48,10 +52,15 @@ export class Claims {
     const { lane, sender, priority } = this.#queue as QueueName // set by whoever asks for a window
     const most = limit + this.#journal.pendingOf(key)
     const rows = this.#sql.heads.all(lane, sender, priority, most) as Head[]
-    return {
-      heads: rows.filter(({ id }) => this.#journal.pending(id) === undefined),
-      complete: rows.length < most,
-    }
+    const stored = rows.filter(({ id }) => this.#journal.pending(id) === undefined)
+    const fresh = this.#fresh.heads(key, limit)
+    const complete = rows.length < most
+    if (fresh.length === 0) return { heads: stored, complete }
+    const last = complete ? undefined : rows.at(-1)
+    const heads = [...stored, ...(last ? fresh.filter((head) => isBefore(head, last)) : fresh)].sort(
+      (a, b) => (isBefore(a, b) ? -1 : 1),
+    )
+    return { heads: heads.slice(0, limit), complete: complete && heads.length < limit }
   }
 
   claim(tx: Transaction, request: ClaimRequest, now: number): Claimed {
@@ -71,32 +80,44 @@ export class Claims {
 
   #handBytes({ id: ticket, size }: Message, message: number): void {
     if (size > READ_AT_ONCE || this.#cache.has(ticket)) return
-    const row = this.#sql.body.get(message) as { bytes: Uint8Array } | undefined
-    if (row) this.#cache.hand(ticket, row.bytes)
+    const fresh = this.#fresh.get(message)
+    const bytes = fresh
+      ? this.#fresh.bytes(fresh)
+      : (this.#sql.body.get(message) as { bytes: Uint8Array } | undefined)?.bytes
+    if (bytes) this.#cache.hand(ticket, bytes)
   }
 
   #avoids(id: number, avoid: readonly string[] = []): boolean {
     if (avoid.length === 0) return false
-    const ticket = this.recent.ticketOf(id) ?? (this.#sql.flight.get(id) as Flight).ticket
-    return avoid.includes(ticket)
+    const known = this.#fresh.get(id)?.message.id ?? this.recent.ticketOf(id)
+    return avoid.includes(known ?? (this.#sql.flight.get(id) as Flight).ticket)
   }
 
   /** The first that is due and not to be avoided. */
-  #past(tx: Transaction, { lane, sender, priority, avoid }: ClaimRequest, now: number): number | undefined {
+  #past(tx: Transaction, request: ClaimRequest, now: number): number | undefined {
+    const { lane, sender, priority, avoid = [] } = request
     // looked for in the tables
     this.#journal.write(tx)
     this.#journal.fold(tx)
-    const other = this.#sql.headPast.get(lane, sender, priority, now, JSON.stringify(avoid))
-    return (other as { id: number } | undefined)?.id
+    const stored = this.#sql.headPast.get(lane, sender, priority, now, JSON.stringify(avoid)) as
+      | Head
+      | undefined
+    const fresh = this.#fresh
+      .heads(queueKey(request), avoid.length + 1)
+      .find((head) => head.due_at <= now && !this.#avoids(head.id, avoid))
+    if (!stored || !fresh) return (stored ?? fresh)?.id
+    return isBefore(stored, fresh) ? stored.id : fresh.id
   }
 
   #claimFresh(tx: Transaction, id: number, key: string): Claim | undefined {
-    const fresh = this.recent.take(id)
-    if (!fresh) return undefined
-    const { message } = fresh
+    const mail = this.#fresh.take(id)
+    const known = mail ?? this.recent.take(id)
+    if (!known) return undefined
+    const { message } = known
     const fence = this.#lease(tx, 1)
-    const delivery: Delivery = { ...fresh.delivery, state: 'claimed' }
-    this.#journal.claim(id, fence, key)
+    const delivery = copyDelivery(known.delivery)
+    delivery.state = 'claimed'
+    this.#journal.claim(id, fence, mail ? undefined : key)
     this.recent.windows.take(key, id)
     this.recent.fly(id, {
       message: id,
@@ -127,6 +148,12 @@ export class Claims {
     const most = limit + this.#journal.pendingOf(key)
     const rows = this.#sql.beside.all(first.message, lane, now, sender, priority, most) as JoinedRow[]
     return rows.filter(({ id }) => this.#journal.pending(id) === undefined).slice(0, limit)
+  }
+
+  /** Whether a look at what has expired is worth it: `expired` wants everything in the tables. */
+  anyExpired(now: number): boolean {
+    if (!this.#journal.own || this.#fresh.anyExpired(now)) return true
+    return this.#sql.anyExpired.get(now) !== undefined
   }
 
   /** Waiting deliveries past their time, message by message. The journal is folded. */
@@ -184,9 +211,15 @@ export class Claims {
       return 'ended'
     }
     const pending = this.#journal.pending(id)
-    const flight = known ?? (this.#sql.flight.get(id) as Flight | undefined)
+    const fresh = this.#fresh.get(id)
+    const flight = known ?? (fresh ? flightOf(fresh) : (this.#sql.flight.get(id) as Flight | undefined))
     if (!flight || pending?.accepted) return 'stale'
-    if (pending?.fence === fence) {
+    if (fresh) {
+      if (pending?.fence !== fence) return 'stale'
+      this.#deliveries.store(tx, fresh, this.#fresh.bytes(fresh))
+      this.#journal.moved(fresh)
+      this.#sql.claim.run(fence, id)
+    } else if (pending?.fence === fence) {
       this.#sql.claim.run(fence, id)
       this.#journal.withdraw(id)
     }
@@ -231,6 +264,7 @@ export class Claims {
       size: flight.size,
       became,
       record: JSON.stringify(record),
+      ...(this.#fresh.get(id) && { ticket: flight.ticket }),
     })
     this.recent.land(id)
     const { ledger } = tx
@@ -251,6 +285,10 @@ export class Claims {
     const next = { ...delivery, address: before.address, ...(last && { last }) }
     return this.#deliveries.blank(tx, before, next, flight.message, on) ? 'ended' : 'written'
   }
+}
+
+function flightOf({ id, message: { size, key, id: ticket } }: FreshMail): Flight {
+  return { message: id, recipients: 1, size, key: key ?? null, ticket, tried: false }
 }
 
 /** The only recipient of its message, accepted at the first try that left a record: what the journal is for. */

@@ -58,6 +58,8 @@ export class Commits {
   #waiting = false
   #paused = 0
   #idle: (() => void)[] = []
+  /** Called before a commit: the last that may write. */
+  onCommitting: () => void = () => {}
   /** Called after a commit with the pages it wrote. */
   onCommit: (pages: number) => void = () => {}
   onRollback: (error: unknown) => void = () => {}
@@ -182,6 +184,7 @@ export class Commits {
       culprit = write
       const value = write?.body(tx)
       culprit = undefined
+      this.onCommitting()
       if (tx.pages > 0) this.#saveLedger(tx.ledger)
       this.#commit.run()
       const durable = this.#durable(

@@ -2,7 +2,7 @@
 // Whoever changes a delivery's state changes the ledger's counts with it.
 
 import { createHash } from 'node:crypto'
-import type { Delivery, DeliveryState } from '../../core/delivery.ts'
+import type { Delivery } from '../../core/delivery.ts'
 import type { SteadymailError } from '../../core/error.ts'
 import {
   bytesGone,
@@ -17,8 +17,10 @@ import {
 } from '../rules.ts'
 import type { Added, NewMessage, QueueName, Room } from '../store.ts'
 import type { Transaction } from './commits.ts'
+import type { Fresh, FreshMail } from './fresh.ts'
+import type { Inserts } from './inserts.ts'
 import type { Flight } from './recent.ts'
-import { type LedgerRow, stateCode, wireText } from './rows.ts'
+import { type LedgerRow, stateCode, sweepAt } from './rows.ts'
 import type { DiskSpace } from './space.ts'
 import type { DeliveryStatements } from './statements.ts'
 
@@ -32,21 +34,27 @@ export interface Occasion {
 
 export class Deliveries {
   readonly #sql: DeliveryStatements
+  readonly #insert: Inserts
 
-  constructor(sql: DeliveryStatements) {
+  constructor(sql: DeliveryStatements, insert: Inserts) {
     this.#sql = sql
+    this.#insert = insert
   }
 
-  /** A refusal comes back as a value: nothing was written, so nothing need be undone. */
+  /**
+   * A refusal comes back as a value: nothing was written, so nothing need be undone.
+   * @param fresh where it is put instead, if it belongs there
+   */
   add(
     tx: Transaction,
     added: NewMessage,
     room: Room | undefined,
     owner: number,
     space: DiskSpace,
+    fresh: Fresh | undefined,
   ): Added | SteadymailError {
     const { ledger } = tx
-    const { message, bytes, deliveries } = added
+    const { message, deliveries } = added
     let recipients: string | undefined
     if (message.key !== undefined) {
       recipients = createHash('sha256').update(recipientSet(added)).digest('base64url')
@@ -64,57 +72,28 @@ export class Deliveries {
 
     const id = ledger.last_id + 1
     const { size } = message
-    this.#sql.insertMessage.run(
-      id,
-      message.id,
-      message.key ?? null,
-      message.messageId,
-      message.from,
-      message.fromDomain,
-      size,
-      message.priority,
-      message.createdAt,
-      message.expiresAt,
-      deliveries.length,
-      message.onUncertain ?? null,
-      wireText(message.wire),
-      message.meta ?? null,
-      deliveries.length,
-    )
-    this.#sql.insertBody.run(id, bytes)
     if (message.key !== undefined && recipients !== undefined)
       this.#sql.insertKey.run(message.key, message.id, recipients)
-    const shared = deliveries.length > 1 ? 1 : 0
-    const ids = deliveries.map((delivery, at) => {
-      this.#sql.insertDelivery.run(
-        id + at,
-        id,
-        stateCode[delivery.state],
-        delivery.lane,
-        delivery.sender,
-        delivery.priority,
-        delivery.dueAt,
-        delivery.expiresAt,
-        delivery.state === 'parked' ? null : delivery.expiresAt,
-        delivery.address,
-        delivery.domain,
-        delivery.attempts,
-        delivery.tries,
-        delivery.uncounted,
-        delivery.uncertain,
-        delivery.crashes,
-        delivery.createdAt,
-        shared,
-      )
+    if (fresh?.takes(added)) fresh.put(tx, id, added)
+    else this.#rows(tx, id, added)
+    for (const delivery of deliveries) {
       ledger[delivery.state]++
       if (delivery.state === 'waiting') this.#announce(tx, delivery, 1, owner)
-      return id + at
-    })
+    }
     ledger.last_id = id + deliveries.length - 1
     ledger.open_messages++
     ledger.open_bytes += size
-    tx.pages += 3 + Math.ceil(size / 4096) + deliveries.length
-    return { kind: 'added', ids }
+    return { kind: 'added', ids: deliveries.map((_, at) => id + at) }
+  }
+
+  #rows(tx: Transaction, id: number, added: NewMessage): void {
+    this.#insert.all(id, added)
+    tx.pages += 3 + Math.ceil(added.bytes.length / 4096) + added.deliveries.length
+  }
+
+  /** Fresh mail that is to be changed. */
+  store(tx: Transaction, { id, message, delivery }: FreshMail, bytes: Uint8Array): void {
+    this.#rows(tx, id, { message, bytes, deliveries: [delivery] })
   }
 
   /** Writes a delivery without its recipient, in its replies too; true when its message ended by it. */
@@ -230,14 +209,4 @@ export class Deliveries {
 /** Whether the ledger's owner is this one. */
 export function demandOwner({ owner, owner_fence }: LedgerRow, fence: number): void {
   if (owner === null || owner_fence !== fence) throw ownerLost()
-}
-
-export function sweepAt({
-  state,
-  expiresAt,
-}: {
-  readonly state: DeliveryState
-  readonly expiresAt: number
-}): number | null {
-  return state === 'waiting' || state === 'claimed' ? expiresAt : null
 }

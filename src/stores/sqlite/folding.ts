@@ -3,6 +3,7 @@
 
 import type { Clock, Timer } from '../../clock.ts'
 import type { Commits, Transaction } from './commits.ts'
+import type { Fresh } from './fresh.ts'
 import { FOLD_AT, type Journal } from './journal.ts'
 import type { Recent } from './recent.ts'
 
@@ -10,36 +11,53 @@ import type { Recent } from './recent.ts'
 const FOLD_MS = 250
 /** So many times what is folded at once may wait for it, when the fold itself fails. */
 const MOST = 4
+/** Fresh mail that is brought to the tables in one go: some 25 ms. */
+const SLICE = 500
 
 export class Folding {
   readonly #commits: Commits
   readonly #journal: Journal
+  readonly #fresh: Fresh
   readonly #recent: Recent
   readonly #clock: Clock
   #timer: Timer | undefined
-  #soon = false
+  /** When it is due. */
+  #at = 0
   #closed = false
+  /** How many need the tables as they are: meanwhile new mail goes there too. */
+  #needed = 0
 
-  constructor(commits: Commits, journal: Journal, recent: Recent, clock: Clock) {
+  constructor(commits: Commits, journal: Journal, fresh: Fresh, recent: Recent, clock: Clock) {
     this.#commits = commits
     this.#journal = journal
+    this.#fresh = fresh
     this.#recent = recent
     this.#clock = clock
+  }
+
+  /** Whether the tables have to have everything. */
+  get needed(): boolean {
+    return this.#needed > 0
   }
 
   /** Brings the tables up to what turns said. */
   async now(): Promise<void> {
     this.#stop()
     await this.#commits.write((tx) => this.#journal.fold(tx), false)
+    this.later()
   }
 
-  /** Soon, or at once when there is enough to fold. */
+  /** At once when there is enough to fold, soon when there is anything; fresh mail has its time. */
   later(): void {
+    if (this.#closed) return
     const full = this.#journal.size >= FOLD_AT
-    if (this.#closed || this.#journal.rows === 0 || (this.#timer && !(full && !this.#soon))) return
-    this.#timer?.cancel()
-    this.#soon = full
-    this.#timer = this.#clock.after(full ? 0 : FOLD_MS, () => {
+    const after = full ? 0 : this.#journal.rows > 0 ? FOLD_MS : this.#fresh.overdueIn()
+    if (after === undefined) return
+    const at = this.#clock.monotonic() + after
+    if (this.#timer && this.#at <= at) return
+    this.#stop()
+    this.#at = at
+    this.#timer = this.#clock.after(after, () => {
       this.now().catch(() => undefined) // the next turn sees to it
     })
     this.#timer.keep(false)
@@ -50,25 +68,52 @@ export class Folding {
     if (!this.#journal.own || this.#journal.size >= MOST * FOLD_AT) this.#journal.fold(tx)
   }
 
-  /** A change of what turns may have said: of the tables as they are; whoever remembers them is told. */
-  change<T>(body: (tx: Transaction) => T): (tx: Transaction) => T {
-    return (tx) => {
-      this.#journal.fold(tx)
-      this.#recent.forget()
-      const { pages } = tx
-      const value = body(tx)
-      if (tx.pages > pages) tx.ledger.changes++
-      return value
+  /** A change of what turns may have said: of the tables with all that there is; whoever remembers them is told. */
+  async change<T>(
+    body: (tx: Transaction) => T,
+  ): Promise<{ readonly value: T; readonly durable: Promise<void> }> {
+    const release = await this.need()
+    return this.#commits.write((tx) => this.#changed(tx, body)).finally(release)
+  }
+
+  #changed<T>(tx: Transaction, body: (tx: Transaction) => T): T {
+    this.#journal.fold(tx, { most: Number.POSITIVE_INFINITY })
+    this.#recent.forget()
+    const { pages } = tx
+    const value = body(tx)
+    if (tx.pages > pages) tx.ledger.changes++
+    return value
+  }
+
+  /** Resolves when the tables have everything; they go on having it until the answer is called. */
+  async need(): Promise<() => void> {
+    this.#needed++
+    const release = () => {
+      this.#needed--
+    }
+    try {
+      this.#commits.look()
+      if (this.#journal.any()) await this.#everything()
+      return release
+    } catch (error) {
+      release()
+      throw error
     }
   }
 
-  /** For who reads the tables: resolves when they are up to date. */
-  async upToDate(): Promise<void> {
-    this.#commits.look()
-    if (this.#journal.any()) await this.now()
+  async #everything(): Promise<void> {
+    this.#stop()
+    for (;;) {
+      const { value } = await this.#commits.write((tx) => {
+        this.#journal.fold(tx, { most: SLICE, hasty: !this.#journal.own })
+        return this.#fresh.any()
+      }, false)
+      if (!value) return
+      await new Promise<void>((resolve) => this.#clock.turn(resolve))
+    }
   }
 
-  /** For who reads the journal with them. */
+  /** For who reads the journal with the tables. */
   complete(): void {
     this.#commits.look()
     this.#journal.learn()
@@ -77,7 +122,7 @@ export class Folding {
   /** What is left is folded; where that fails, whoever opens the file next does it. */
   async close(): Promise<void> {
     this.#closed = true
-    if (this.#journal.rows > 0) await this.now().catch(() => undefined)
+    await this.need().catch(() => undefined)
     this.#stop()
   }
 

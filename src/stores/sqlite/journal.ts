@@ -4,16 +4,17 @@
 // made them reads it from here, all others fold first.
 
 import type { Delivery } from '../../core/delivery.ts'
-import type { QueueName, StoredLane } from '../store.ts'
+import type { StoredLane } from '../store.ts'
 import type { Transaction } from './commits.ts'
 import type { SqliteConnection, SqliteStatement } from './driver.ts'
-import { type Acceptance, Fold, type JournalRow } from './fold.ts'
+import { type Acceptance, type Became, Fold, type JournalRow, type Reach } from './fold.ts'
+import type { Fresh, FreshMail } from './fresh.ts'
 
 /** What the tables do not say yet of a delivery. */
 export interface Pending {
   /** Of its claim. */
   readonly fence: number
-  readonly queue: string
+  readonly queue: string | undefined
   /** Once it was accepted. */
   accepted?: Acceptance
 }
@@ -22,6 +23,7 @@ export interface Pending {
 export const FOLD_AT = 128
 
 export class Journal {
+  readonly #fresh: Fresh
   readonly #insert: SqliteStatement
   readonly #any: SqliteStatement
   readonly #ticket: SqliteStatement
@@ -32,17 +34,22 @@ export class Journal {
   readonly #perQueue = new Map<string, number>()
   /** Rows as they were written, so that the fold need not read them again. */
   readonly #written = new Map<string, JournalRow>()
+  /** Fresh mail that the tables have since; for who reads what others wrote. */
+  #moved: ReadonlySet<number> = new Set()
+  /** Of claims and acceptances, and of rows, what was folded and had to be said again. */
+  #said = { pending: 0, rows: 0 }
   /** The row that this transaction will write. */
   #draft = blank()
   #drafted = 0
   /** Whether what is remembered here is what the file has; `read`: it was read from there, for answers. */
   #known: 'no' | 'read' | 'written' = 'no'
 
-  constructor(db: SqliteConnection) {
-    this.#insert = db.prepare('INSERT INTO journal (body) VALUES (?)')
-    this.#any = db.prepare('SELECT 1 AS yes FROM journal LIMIT 1')
+  constructor(db: SqliteConnection, fresh: Fresh) {
+    this.#fresh = fresh
+    this.#insert = db.prepare('INSERT INTO turns (body) VALUES (?)')
+    this.#any = db.prepare('SELECT 1 AS yes FROM turns LIMIT 1')
     this.#ticket = db.prepare('SELECT ticket FROM message WHERE id = ?')
-    this.#fold = new Fold(db)
+    this.#fold = new Fold(db, fresh)
   }
 
   /** Whether everything in it was written here, so that turns may go on from what is remembered; otherwise they fold first. */
@@ -52,17 +59,17 @@ export class Journal {
 
   /** Claims and acceptances, or rows if there are more of them. */
   get size(): number {
-    return Math.max(this.#pending.size, this.#written.size >> 1)
+    return Math.max(this.#pending.size - this.#said.pending, this.rows >> 1)
   }
 
   /** Written and not folded. */
   get rows(): number {
-    return this.#written.size
+    return this.#written.size - this.#said.rows
   }
 
   /** Whether the file has rows. */
   any(): boolean {
-    return this.#any.get() !== undefined
+    return this.#any.get() !== undefined || this.#fresh.any()
   }
 
   pending(delivery: number): Pending | undefined {
@@ -72,6 +79,11 @@ export class Journal {
   /** How many waiting rows of a queue are no longer waiting. */
   pendingOf(queue: string): number {
     return this.#perQueue.get(queue) ?? 0
+  }
+
+  /** Of what no table has. */
+  fresh(ticket: string): FreshMail | undefined {
+    return this.own ? this.#fresh.named(ticket) : this.#fresh.find(ticket, this.#moved)
   }
 
   acceptedTicket(ticket: string): boolean {
@@ -117,10 +129,10 @@ export class Journal {
     return found
   }
 
-  claim(delivery: number, fence: number, queue: QueueName | string): void {
-    const name = typeof queue === 'string' ? queue : queueKey(queue)
-    this.#pending.set(delivery, { fence, queue: name })
-    this.#perQueue.set(name, this.pendingOf(name) + 1)
+  /** @param queue in which the tables say that it waits; `undefined` for fresh mail */
+  claim(delivery: number, fence: number, queue: string | undefined): void {
+    this.#pending.set(delivery, { fence, queue })
+    if (queue !== undefined) this.#perQueue.set(queue, this.pendingOf(queue) + 1)
     this.#draft.claims.push([delivery, fence])
     this.#drafted++
   }
@@ -128,11 +140,20 @@ export class Journal {
   /** Of a claim that stands, in the journal or in the tables. */
   accept(ticket: string, accepted: Acceptance): void {
     const { id, fence } = accepted
-    const pending = this.#pending.get(id) ?? { fence, queue: '' }
+    const pending = this.#pending.get(id) ?? { fence, queue: undefined }
     pending.accepted = accepted
     this.#pending.set(id, pending)
     this.#accepted.set(ticket, id)
     this.#draft.accepted.push(accepted)
+    this.#drafted++
+    if (accepted.ticket !== undefined) this.#fresh.ended(id)
+  }
+
+  /** Fresh mail that this transaction puts into the tables. */
+  moved(mail: FreshMail): void {
+    this.#pending.delete(mail.id)
+    this.#fresh.gone(mail)
+    this.#draft.moved.push(mail.id)
     this.#drafted++
   }
 
@@ -141,7 +162,8 @@ export class Journal {
     const pending = this.#pending.get(delivery)
     if (!pending) return
     this.#pending.delete(delivery)
-    this.#perQueue.set(pending.queue, this.pendingOf(pending.queue) - 1)
+    const { queue } = pending
+    if (queue !== undefined) this.#perQueue.set(queue, this.pendingOf(queue) - 1)
     this.#draft.withdrawn.push(delivery)
     this.#drafted++
   }
@@ -180,21 +202,29 @@ export class Journal {
   learn(): void {
     if (this.#known !== 'no') return
     this.#clear()
-    const { accepted, claims } = this.#fold.read()
-    for (const [id, fence] of claims) this.#pending.set(id, { fence, queue: '' })
+    const { accepted, claims, moved } = this.#fold.read()
+    for (const [id, fence] of claims) this.#pending.set(id, { fence, queue: undefined })
     for (const one of accepted) {
-      this.#pending.set(one.id, { fence: one.fence, queue: '', accepted: one })
-      const row = this.#ticket.get(one.id) as { ticket: string } | undefined
-      if (row) this.#accepted.set(row.ticket, one.id)
+      this.#pending.set(one.id, { fence: one.fence, queue: undefined, accepted: one })
+      const ticket = one.ticket ?? (this.#ticket.get(one.id) as { ticket: string } | undefined)?.ticket
+      if (ticket !== undefined) this.#accepted.set(ticket, one.id)
     }
+    this.#moved = moved
     this.#known = 'read'
   }
 
-  /** Brings the tables up to date, whoever wrote the journal. */
-  fold(tx: Transaction): void {
-    this.#fold.run(tx, (body) => this.#written.get(body))
+  /** Brings the tables up to date, whoever wrote the journal; of fresh mail that waits, as much as is asked for. */
+  fold(tx: Transaction, reach: Reach = { most: 0 }): void {
+    const { moved, claims } = this.#fold.run(tx, reach, (body) => this.#written.get(body))
     this.#clear()
-    this.#known = 'written'
+    for (const [id, fence] of claims) this.#pending.set(id, { fence, queue: undefined })
+    this.#draft.moved.push(...moved)
+    this.#draft.claims.push(...claims)
+    this.#drafted += moved.length + claims.length
+    this.write(tx)
+    this.#said = { pending: this.#pending.size, rows: this.#written.size }
+    if (this.#fresh.known) this.#known = 'written'
+    else this.forget()
   }
 
   /** What is remembered may not be what is in the file. */
@@ -203,6 +233,7 @@ export class Journal {
     this.#draft = blank()
     this.#drafted = 0
     this.#known = 'no'
+    this.#fresh.forget()
   }
 
   #clear(): void {
@@ -210,30 +241,32 @@ export class Journal {
     this.#accepted.clear()
     this.#perQueue.clear()
     this.#written.clear()
+    this.#said = { pending: 0, rows: 0 }
   }
 }
 
-export function queueKey({ lane, sender, priority }: QueueName): string {
-  return `${priority}${sender} ${lane}` // domains: no space in the first
+function blank(): JournalRow {
+  return { accepted: [], withdrawn: [], moved: [], claims: [], acknowledged: [], lanes: [] }
 }
 
-function blank(): JournalRow {
-  return { accepted: [], withdrawn: [], claims: [], acknowledged: [], lanes: [] }
+function becameText(b: Became): string {
+  return `{"attempts":${b.attempts},"tries":${b.tries},"uncounted":${b.uncounted},"uncertain":${b.uncertain},"crashes":${b.crashes},"settledAt":${b.settledAt}}`
 }
 
 /** JSON, by hand where a record is JSON already. */
-function rowText({ accepted, withdrawn, claims, acknowledged, lanes }: JournalRow): string {
+function rowText({ accepted, withdrawn, moved, claims, acknowledged, lanes }: JournalRow): string {
   const parts: string[] = []
   if (accepted.length > 0)
     parts.push(
       `"s":[${accepted
         .map(
           (a) =>
-            `[${a.id},${a.fence},${a.now},${a.outcome},${a.keyed},${a.size},${JSON.stringify(a.became)},${a.record}]`,
+            `[${a.id},${a.fence},${a.now},${a.outcome},${a.keyed},${a.size},${becameText(a.became)},${a.record}${a.ticket === undefined ? '' : `,${JSON.stringify(a.ticket)}`}]`,
         )
         .join()}]`,
     )
   if (withdrawn.length > 0) parts.push(`"x":[${withdrawn.join()}]`)
+  if (moved.length > 0) parts.push(`"m":[${moved.join()}]`)
   if (claims.length > 0) parts.push(`"c":[${claims.map(([id, fence]) => `[${id},${fence}]`).join()}]`)
   if (acknowledged.length > 0) parts.push(`"a":[${acknowledged.join()}]`)
   if (lanes.length > 0) parts.push(`"l":${JSON.stringify(lanes)}`)

@@ -6,6 +6,7 @@ import type { AttemptRecord } from '../../core/delivery.ts'
 import type { Message, Priority } from '../../core/message.ts'
 import type { Claim, Counts, ListFilter, QueueHead, QueueName, Stored, StoredLane } from '../store.ts'
 import type { SqliteConnection, SqliteStatement, SqlValue } from './driver.ts'
+import type { Fresh } from './fresh.ts'
 import type { Journal } from './journal.ts'
 import {
   DELIVERY,
@@ -37,13 +38,19 @@ export class Reads {
   readonly #db: SqliteConnection
   readonly #clock: Clock
   readonly #journal: Journal
+  readonly #fresh: Fresh
+  readonly #begin: SqliteStatement
+  readonly #end: SqliteStatement
   readonly #message: SqliteStatement
   readonly #deliveries: SqliteStatement
   readonly #prepared = new Map<string, SqliteStatement>()
 
-  constructor(db: SqliteConnection, clock: Clock, journal: Journal) {
+  constructor(db: SqliteConnection, clock: Clock, journal: Journal, fresh: Fresh) {
     this.#db = db
     this.#journal = journal
+    this.#fresh = fresh
+    this.#begin = db.prepare('BEGIN')
+    this.#end = db.prepare('COMMIT')
     this.#clock = clock
     this.#message = db.prepare(`SELECT ${MESSAGE} FROM message m WHERE m.ticket = ?`)
     this.#deliveries = db.prepare(
@@ -67,11 +74,20 @@ export class Reads {
   /** The message and the id by which rows refer to it; with what the journal says of it. */
   find(ticket: string): { readonly id: number; readonly stored: Stored } | undefined {
     const row = this.#message.get(ticket) as MessageRow | undefined
-    if (!row) return undefined
+    if (!row) return this.#findFresh(ticket)
     const stored = this.#stored(row)
     const settledAt = stored.settledAt ?? (row.recipients === 1 ? this.#journal.endedAt(row.m_id) : undefined)
     const deliveries = stored.deliveries.map((delivery) => this.#journal.overlay(delivery))
     return { id: row.m_id, stored: { ...stored, deliveries, ...(settledAt !== undefined && { settledAt }) } }
+  }
+
+  #findFresh(ticket: string): { readonly id: number; readonly stored: Stored } | undefined {
+    const fresh = this.#journal.fresh(ticket)
+    if (!fresh) return undefined
+    const { id, message, delivery } = fresh
+    const settledAt = this.#journal.endedAt(id)
+    const deliveries = [this.#journal.overlay(delivery)]
+    return { id, stored: { message, deliveries, ...(settledAt !== undefined && { settledAt }) } }
   }
 
   #stored(row: MessageRow): Stored {
@@ -95,7 +111,19 @@ export class Reads {
     const row = this.#sql('SELECT bytes FROM body WHERE id = (SELECT id FROM message WHERE ticket = ?)').get(
       ticket,
     )
-    return (row as { bytes: Uint8Array } | undefined)?.bytes
+    if (row) return (row as { bytes: Uint8Array }).bytes
+    const fresh = this.#journal.fresh(ticket)
+    return fresh && this.#fresh.bytes(fresh)
+  }
+
+  /** What `body` reads is of one moment. */
+  atOnce<T>(body: () => T): T {
+    this.#begin.run()
+    try {
+      return body()
+    } finally {
+      this.#end.run()
+    }
   }
 
   history(delivery: number): AttemptRecord[] {

@@ -143,3 +143,14 @@ export interface LedgerRow {
   /** Moves with every change but new mail and turns. */
   changes: number
 }
+
+/** When a delivery is looked at by the sweep; `null` for never. */
+export function sweepAt({
+  state,
+  expiresAt,
+}: {
+  readonly state: DeliveryState
+  readonly expiresAt: number
+}): number | null {
+  return state === 'waiting' || state === 'claimed' ? expiresAt : null
+}

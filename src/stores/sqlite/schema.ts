@@ -93,6 +93,12 @@ export const MIGRATIONS: readonly string[] = [
   -- Moves with every change but new mail and turns: what a process remembers of the tables stands until it does.
   ALTER TABLE ledger ADD COLUMN changes INTEGER NOT NULL DEFAULT 0;
   `,
+  `
+  -- New mail of the process that delivers, one row a commit, until it has ended or somebody needs the tables (fresh.ts).
+  CREATE TABLE fresh (id INTEGER PRIMARY KEY, mail TEXT NOT NULL, bytes BLOB NOT NULL);
+  -- By another name: a process of version 2 would take what is said of fresh mail for said of rows that are gone.
+  ALTER TABLE journal RENAME TO turns;
+  `,
 ]
 
 /** The schema version of the open file, 0 for an empty one; refuses what is not ours or newer. Changes nothing. */

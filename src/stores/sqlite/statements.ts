@@ -12,17 +12,6 @@ export function deliveryStatements(db: SqliteConnection) {
   const any = (condition: string) =>
     `EXISTS (SELECT 1 FROM delivery d WHERE d.id BETWEEN message.id AND message.id + recipients - 1 AND ${condition})`
   return {
-    insertMessage: db.prepare(
-      `INSERT INTO message (id, ticket, key, message_id, mail_from, from_domain, size, priority, created_at, expires_at,
-         recipients, on_uncertain, wire, meta, open, failed, dead, settled_at, outcome)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, NULL, 0)`,
-    ),
-    insertBody: db.prepare('INSERT INTO body (id, bytes) VALUES (?, ?)'),
-    insertDelivery: db.prepare(
-      `INSERT INTO delivery (id, message, state, claim, lane, sender, priority, due_at, expires_at, sweep_at, address,
-         domain, attempts, tries, uncounted, uncertain, crashes, created_at, settled_at, reason, shared, erase, last)
-       VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, ?, 0, NULL)`,
-    ),
     insertKey: db.prepare('INSERT INTO message_key (key, ticket, recipients) VALUES (?, ?, ?)'),
     findKey: db.prepare('SELECT ticket, recipients FROM message_key WHERE key = ?'),
     // from the index alone
@@ -44,6 +33,9 @@ export function deliveryStatements(db: SqliteConnection) {
     expired: db.prepare(
       `${joined} INDEXED BY delivery_sweep CROSS JOIN message m ON m.id = d.message
        WHERE d.sweep_at <= ? AND d.state = 0 ORDER BY d.sweep_at, d.id LIMIT ?`,
+    ),
+    anyExpired: db.prepare(
+      'SELECT 1 AS yes FROM delivery INDEXED BY delivery_sweep WHERE sweep_at <= ? AND state = 0 LIMIT 1',
     ),
     claim: db.prepare('UPDATE delivery SET state = 1, claim = ? WHERE id = ?'),
     settleOne: db.prepare(

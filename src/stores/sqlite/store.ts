@@ -5,7 +5,7 @@
 //   recent, windows, cache (what need not be read)   reads   retention (purge, erase)   upkeep, copier (checkpoints, shrinking)
 
 import { type Clock, systemClock } from '../../clock.ts'
-import type { AttemptRecord } from '../../core/delivery.ts'
+import { type AttemptRecord, deliveryOf } from '../../core/delivery.ts'
 import { badOption, SteadymailError } from '../../core/error.ts'
 import { isFinal } from '../rules.ts'
 import type {
@@ -34,13 +34,16 @@ import { WalSync } from './durable.ts'
 import { sqliteCode, storeFailed } from './errors.ts'
 import { databasePath, openDatabase, prepareFile } from './file.ts'
 import { Folding } from './folding.ts'
-import { Journal, queueKey } from './journal.ts'
+import { Fresh } from './fresh.ts'
+import { Inserts } from './inserts.ts'
+import { Journal } from './journal.ts'
 import { Reads } from './reads.ts'
 import { type PurgeBefore, Retention } from './retention.ts'
 import type { LedgerRow } from './rows.ts'
 import { DiskSpace } from './space.ts'
 import { deliveryStatements } from './statements.ts'
 import { Upkeep } from './upkeep.ts'
+import { queueKey } from './windows.ts'
 
 /** How a SQLite store opens its file. */
 export interface SqliteOptions {
@@ -101,6 +104,7 @@ interface Opened {
   readonly sync: WalSync
   readonly commits: Commits
   readonly journal: Journal
+  readonly fresh: Fresh
   readonly folding: Folding
   readonly deliveries: Deliveries
   readonly claims: Claims
@@ -168,15 +172,17 @@ class SqliteStore implements Store {
   #assemble(db: SqliteConnection, real: string, copier: Copier): Opened {
     const sync = new WalSync(this.#file, `${real}-wal`, this.#clock)
     const commits = new Commits(this.#file, db, sync, this.#clock, this.#lockWaitMs)
-    const journal = new Journal(db)
+    const fresh = new Fresh(db, this.#clock)
+    const journal = new Journal(db, fresh)
     const sql = deliveryStatements(db)
-    const deliveries = new Deliveries(sql)
-    const claims = new Claims(sql, journal, deliveries, this.#cache, this.#clock)
+    const deliveries = new Deliveries(sql, new Inserts(db))
+    const claims = new Claims(sql, journal, fresh, deliveries, this.#cache, this.#clock)
     const upkeep = new Upkeep(db, this.#clock, copier, () => commits.pause())
     const forget = () => {
       journal.forget()
       claims.recent.forget()
     }
+    commits.onCommitting = () => fresh.write()
     commits.onCommit = (pages) => upkeep.wrote(pages)
     commits.onOthers = (did, { owner_fence }) => {
       if (did === 'changed') {
@@ -196,10 +202,11 @@ class SqliteStore implements Store {
       sync,
       commits,
       journal,
-      folding: new Folding(commits, journal, claims.recent, this.#clock),
+      fresh,
+      folding: new Folding(commits, journal, fresh, claims.recent, this.#clock),
       deliveries,
       claims,
-      reads: new Reads(db, this.#clock, journal),
+      reads: new Reads(db, this.#clock, journal, fresh),
       retention: new Retention(db, deliveries, this.#clock),
       upkeep,
       space: new DiskSpace(real, this.#minFreeBytes, this.#clock),
@@ -236,17 +243,34 @@ class SqliteStore implements Store {
   /** Reads the tables as they are. */
   #readFolded<T>(body: (reads: Reads) => T | Promise<T>): Promise<T> {
     return this.#read(async (reads) => {
-      await this.#open.folding.upToDate()
-      return body(reads)
+      const release = await this.#open.folding.need()
+      try {
+        return await body(reads)
+      } finally {
+        release()
+      }
     })
   }
 
-  /** Reads what `Reads` completes with the journal. */
+  /** As `#readFolded`, page by page. */
+  async *#pagesFolded<T>(pages: (reads: Reads) => AsyncIterable<T>): AsyncIterable<T> {
+    const { folding, reads } = this.#open
+    const release = await this.#read(() => folding.need())
+    try {
+      yield* pages(reads)
+    } finally {
+      release()
+    }
+  }
+
+  /** Reads what `Reads` completes with the journal: of one moment, whatever others do meanwhile. */
   #readOver<T>(body: (reads: Reads) => T): Promise<T> {
-    return this.#read((reads) => {
-      this.#open.folding.complete()
-      return body(reads)
-    })
+    return this.#read((reads) =>
+      reads.atOnce(() => {
+        this.#open.folding.complete()
+        return body(reads)
+      }),
+    )
   }
 
   /** Reads, with what SQLite throws as an error of ours. */
@@ -259,20 +283,20 @@ class SqliteStore implements Store {
   }
 
   async own(owner: string, now: number, until: number): Promise<number | undefined> {
-    const { commits, db } = this.#open
-    const take = this.#open.folding.change((tx) => {
-      const { ledger } = tx
-      ledger.owner = owner
-      ledger.owner_until = until
-      ledger.owner_fence++
-      db.exec('DELETE FROM due_notice') // the new owner reads the heads
-      tx.pages += 2
-      return ledger.owner_fence
-    })
+    const { commits, db, journal, claims } = this.#open
     const { value } = await commits.write((tx) => {
       const { ledger } = tx
       const another = ledger.owner !== null && ledger.owner !== owner && ledger.owner_until > now
-      return another && !this.#outlived(ledger, now, until) ? undefined : take(tx)
+      if (another && !this.#outlived(ledger, now, until)) return undefined
+      journal.fold(tx)
+      claims.recent.forget()
+      ledger.owner = owner
+      ledger.owner_until = until
+      ledger.owner_fence++
+      ledger.changes++
+      db.exec('DELETE FROM due_notice') // the new owner reads the heads
+      tx.pages += 2
+      return ledger.owner_fence
     })
     if (value !== undefined) this.#fence = value
     return value
@@ -306,10 +330,12 @@ class SqliteStore implements Store {
   }
 
   async add(added: NewMessage, room: Room | undefined, owner: number): Promise<Added> {
-    const { commits, journal, folding, deliveries, claims, space } = this.#open
+    const { commits, journal, fresh, folding, deliveries, claims, space } = this.#open
     const { message, bytes } = added
     const store = (tx: Transaction) => {
-      const stored = deliveries.add(tx, added, room, owner, space)
+      // the owner's, and nobody is looking at the tables
+      const mayBeFresh = owner !== 0 && owner === tx.ledger.owner_fence && !folding.needed
+      const stored = deliveries.add(tx, added, room, owner, space, mayBeFresh ? fresh : undefined)
       if (tx.ledger.owner_fence !== owner) this.#noticedHere = true
       if (!('kind' in stored) || stored.kind !== 'added') return stored
       const { recent } = claims
@@ -317,7 +343,8 @@ class SqliteStore implements Store {
         const id = stored.ids[at]
         if (id === undefined || delivery.state !== 'waiting') continue
         recent.windows.put(queueKey(delivery), { id, due_at: delivery.dueAt })
-        if (owner !== 0 && added.deliveries.length === 1) recent.stored(message, { ...delivery, id })
+        if (owner !== 0 && added.deliveries.length === 1 && !fresh.get(id))
+          recent.stored(message, deliveryOf(id, delivery))
       }
       // only who delivers will want them; after a rollback nobody asks for them
       if (owner !== 0) this.#cache.put(message.id, bytes)
@@ -329,8 +356,9 @@ class SqliteStore implements Store {
       await folding.now()
       return commits.join(store)
     })
-    if ('kind' in stored) return stored
-    throw stored
+    if (!('kind' in stored)) throw stored
+    folding.later()
+    return stored
   }
 
   async turn(turn: Turn): Promise<TurnResult> {
@@ -363,12 +391,12 @@ class SqliteStore implements Store {
     )
   }
 
-  async *heads(): AsyncIterable<readonly QueueHead[]> {
-    yield* await this.#readFolded((reads) => reads.heads())
+  heads(): AsyncIterable<readonly QueueHead[]> {
+    return this.#pagesFolded((reads) => reads.heads())
   }
 
-  async *lanes(): AsyncIterable<readonly StoredLane[]> {
-    yield* await this.#readFolded((reads) => reads.lanes())
+  lanes(): AsyncIterable<readonly StoredLane[]> {
+    return this.#pagesFolded((reads) => reads.lanes())
   }
 
   openClaims(): Promise<readonly Claim[]> {
@@ -376,13 +404,16 @@ class SqliteStore implements Store {
   }
 
   async claimExpired(owner: number, now: number, _until: number, limit: number): Promise<readonly Claim[]> {
-    const { commits, claims } = this.#open
-    const { value } = await commits.write(
-      this.#open.folding.change((tx) => {
-        demandOwner(tx.ledger, owner)
-        return claims.expired(tx, now, limit)
-      }),
-    )
+    const { commits, claims, folding } = this.#open
+    const { value: any } = await commits.write((tx) => {
+      demandOwner(tx.ledger, owner)
+      return claims.anyExpired(now)
+    })
+    if (!any) return []
+    const { value } = await folding.change((tx) => {
+      demandOwner(tx.ledger, owner)
+      return claims.expired(tx, now, limit)
+    })
     return value
   }
 
@@ -445,7 +476,7 @@ class SqliteStore implements Store {
     owner: number,
     keepOutcomes: boolean,
   ): Promise<Stored | undefined> {
-    const { commits, deliveries, reads } = this.#open
+    const { folding, deliveries, reads } = this.#open
     const put = (tx: Transaction) => {
       const found = reads.find(ticket)
       if (!found) return undefined
@@ -462,7 +493,8 @@ class SqliteStore implements Store {
       }
       return written.length > 0 ? reads.find(ticket)?.stored : found.stored
     }
-    const amended = await commits.writeDurably(this.#open.folding.change(put))
+    const { value: amended, durable } = await folding.change(put)
+    await durable
     if (amended?.settledAt !== undefined) this.#cache.drop(ticket)
     return amended
   }
@@ -478,8 +510,13 @@ class SqliteStore implements Store {
     }
     await commits.write((tx) => {
       // the journal is its owner's
-      if (!journal.own || tx.ledger.owner_fence !== this.#fence)
-        return this.#open.folding.change(() => inTables(tx, tickets))(tx)
+      if (!journal.own || tx.ledger.owner_fence !== this.#fence) {
+        journal.fold(tx)
+        const { pages } = tx
+        inTables(tx, tickets)
+        if (tx.pages > pages) tx.ledger.changes++
+        return
+      }
       inTables(
         tx,
         tickets.filter((ticket) => !journal.acknowledge(ticket)),
@@ -489,10 +526,11 @@ class SqliteStore implements Store {
   }
 
   async purge(before: PurgeBefore, limit: number): Promise<number> {
-    const { commits, retention, upkeep } = this.#open
-    const { value } = await commits.write(
-      this.#open.folding.change((tx) => retention.purge(tx, before, limit)),
-    )
+    const { commits, journal, retention, upkeep } = this.#open
+    const { value } = await commits.write((tx) => {
+      journal.fold(tx)
+      return retention.purge(tx, before, limit)
+    })
     upkeep.shrink()
     return value
   }
@@ -503,10 +541,15 @@ class SqliteStore implements Store {
     owner: number,
     keepOutcomes: boolean,
   ): Promise<readonly string[]> {
-    const { commits, retention, upkeep } = this.#open
-    const tickets = await retention.erase(address, { now, owner, keepOutcomes }, (body) =>
-      commits.writeDurably(this.#open.folding.change(body)),
-    )
+    const { folding, retention, upkeep } = this.#open
+    const release = await folding.need() // until all of it was looked through
+    const tickets = await retention
+      .erase(address, { now, owner, keepOutcomes }, async (body) => {
+        const { value, durable } = await folding.change(body)
+        await durable
+        return value
+      })
+      .finally(release)
     await upkeep.truncate() // the log still had it
     for (const ticket of tickets) this.#cache.drop(ticket)
     return tickets

@@ -1,10 +1,25 @@
 // The next few of each queue, by the index of what waits, so that a claim need not ask for them one by one.
 // Bounded per queue and in all. True while nobody else changes the file; whoever finds that out clears them.
 
+import type { QueueName } from '../store.ts'
+
 /** Heads that are read at a time: few at first, since most of many queues are claimed from but once. */
 const FIRST = 4
 const MOST = 64
 const QUEUES = 4096
+
+/** Keys by lane, of its queue that was asked for last: a text that is put together anew is hashed anew. */
+const keys = new Map<string, { readonly sender: string; readonly priority: number; readonly key: string }>()
+
+/** What windows and others know a queue by. */
+export function queueKey({ lane, sender, priority }: QueueName): string {
+  const known = keys.get(lane)
+  if (known && known.priority === priority && known.sender === sender) return known.key
+  const key = `${priority}${sender} ${lane}` // domains: no space in the first
+  if (keys.size >= QUEUES) keys.clear()
+  keys.set(lane, { sender, priority, key })
+  return key
+}
 
 export interface Head {
   readonly id: number
@@ -95,6 +110,6 @@ export class Windows {
   }
 }
 
-function isBefore(one: Head, other: Head): boolean {
+export function isBefore(one: Head, other: Head): boolean {
   return one.due_at < other.due_at || (one.due_at === other.due_at && one.id < other.id)
 }

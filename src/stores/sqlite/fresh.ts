@@ -1,0 +1,456 @@
+// New mail on its way to the tables. What one commit stores is one row, what is known of it and its bytes; most of it
+// is accepted before any table hears of it, and then gets its last row at once (fold.ts): nothing is written to be
+// changed, and no index entry to be taken out again. Only the process that delivers writes such rows, and it knows by
+// heart what is in them; everybody else brings the mail to the tables first, or finds single messages here.
+
+import type { Clock } from '../../clock.ts'
+import { type Delivery, deliveryOf } from '../../core/delivery.ts'
+import { SteadymailError } from '../../core/error.ts'
+import type { Message, OnUncertain, Priority, WireOptions } from '../../core/message.ts'
+import type { NewMessage } from '../store.ts'
+import type { Transaction } from './commits.ts'
+import type { SqliteConnection, SqliteStatement } from './driver.ts'
+import { type Head, queueKey } from './windows.ts'
+
+/** Larger mail goes to the tables: so much is read again for one message of a row. */
+export const SMALL = 64 << 10
+const META = 2 << 10
+/** Bytes after which a commit begins another row. */
+const ROW = 256 << 10
+/** Kept here at most: what a process leaves when it is killed is brought to the tables by the next one, some 50 µs each. */
+const MAILS = 32_768
+const BYTES = 128 << 20
+/** A row whose first message has ended so long ago goes, whatever waits in it: nobody wants those bytes any more. */
+const ENDED_MS = 1_000
+/** What was not sent in that time is not sent soon, and makes room. */
+const AGED_MS = 30_000
+/** Rows whose bytes are remembered: the next messages are in them too. */
+const READ = 8
+
+/** One message with its only recipient. */
+export interface FreshMail {
+  readonly id: number
+  readonly row: number
+  readonly message: Message
+  /** As it was stored: waiting. */
+  readonly delivery: Delivery
+  readonly offset: number
+  readonly length: number
+}
+
+interface Row {
+  readonly id: number
+  readonly bornAt: number
+  bytes: number
+  /** Not in the tables yet. */
+  readonly mails: Set<FreshMail>
+  /** In the tables by now. */
+  readonly gone: number[]
+  /** When the first of them was accepted. */
+  endedAt?: number
+}
+
+interface Draft {
+  readonly row: Row
+  readonly texts: string[]
+  readonly bodies: Uint8Array[]
+}
+
+interface RowText {
+  readonly id: number
+  readonly mail: string
+}
+
+/** What waits in one queue, by due_at and id; those that wait no longer are skipped. */
+interface Queue {
+  readonly heads: Head[]
+  waiting: number
+}
+
+export class Fresh {
+  readonly #clock: Clock
+  readonly #insert: SqliteStatement
+  readonly #delete: SqliteStatement
+  readonly #bytes: SqliteStatement
+  readonly #any: SqliteStatement
+  readonly #all: SqliteStatement
+  readonly #around: SqliteStatement
+  readonly #next: SqliteStatement
+  readonly #naming: SqliteStatement
+  readonly #rows = new Map<number, Row>()
+  /** Of which the tables have everything. */
+  readonly #finished = new Set<Row>()
+  /** In the order in which the first of them ended. */
+  readonly #ended = new Set<Row>()
+  readonly #mails = new Map<number, FreshMail>()
+  readonly #tickets = new Map<string, FreshMail>()
+  readonly #waiting = new Set<number>()
+  readonly #queues = new Map<string, Queue>()
+  readonly #read = new Map<number, Uint8Array>()
+  #draft: Draft | undefined
+  #size = 0
+  /** Whether what is remembered here is what the file has: all of it, or as much as somebody wanted. */
+  #known: 'no' | 'some' | 'all' = 'no'
+
+  constructor(db: SqliteConnection, clock: Clock) {
+    this.#clock = clock
+    this.#insert = db.prepare('INSERT INTO fresh (id, mail, bytes) VALUES (?, ?, ?)')
+    this.#delete = db.prepare('DELETE FROM fresh WHERE id = ?')
+    this.#bytes = db.prepare('SELECT bytes FROM fresh WHERE id = ?')
+    this.#any = db.prepare('SELECT 1 AS yes FROM fresh LIMIT 1')
+    this.#all = db.prepare('SELECT id, mail FROM fresh ORDER BY id')
+    this.#around = db.prepare('SELECT id, mail FROM fresh WHERE id <= ? ORDER BY id DESC LIMIT 1')
+    this.#next = db.prepare('SELECT id, mail FROM fresh WHERE id > ? ORDER BY id LIMIT 1')
+    this.#naming = db.prepare('SELECT id, mail FROM fresh WHERE instr(mail, ?)')
+  }
+
+  /** Whether all that the file has is remembered here. */
+  get known(): boolean {
+    return this.#known === 'all'
+  }
+
+  /** Messages that no table has. */
+  get count(): number {
+    return this.#mails.size
+  }
+
+  /** Whether the file has rows. */
+  any(): boolean {
+    return this.#draft !== undefined || this.#any.get() !== undefined
+  }
+
+  /** Whether this is where a new message belongs. */
+  takes({ message, bytes, deliveries }: NewMessage): boolean {
+    return (
+      this.known &&
+      deliveries.length === 1 &&
+      deliveries[0]?.state === 'waiting' &&
+      bytes.length <= SMALL &&
+      (message.meta?.length ?? 0) <= META &&
+      this.#mails.size < MAILS &&
+      this.#size < BYTES
+    )
+  }
+
+  /** The row is written with the transaction's others: `write`. */
+  put(tx: Transaction, id: number, { message, bytes, deliveries }: NewMessage): void {
+    const [stored] = deliveries
+    if (!stored) return // `takes` saw one
+    if (this.#tickets.has(message.id))
+      throw new SteadymailError('STORE_FAILED', `${message.id}: there is another message of that name`)
+    if (this.#draft && this.#draft.row.bytes >= ROW) this.write()
+    this.#draft ??= { row: this.#row(id), texts: [], bodies: [] }
+    const { row, texts, bodies } = this.#draft
+    const delivery = deliveryOf(id, stored)
+    texts.push(toText(id, bytes.length, message, delivery))
+    bodies.push(bytes)
+    this.#remember(row, { id, row: row.id, message, delivery, offset: row.bytes, length: bytes.length })
+    row.bytes += bytes.length
+    this.#size += bytes.length
+    this.#line(id, delivery)
+    tx.pages += 1 + Math.ceil(bytes.length / 4096)
+  }
+
+  /** Writes what was put since the last time. */
+  write(): void {
+    const draft = this.#draft
+    if (!draft) return
+    this.#draft = undefined
+    const { row, texts, bodies } = draft
+    this.#insert.run(row.id, `[${texts.join()}]`, Buffer.concat(bodies, row.bytes))
+  }
+
+  #row(id: number): Row {
+    const row: Row = { id, bornAt: this.#clock.monotonic(), bytes: 0, mails: new Set(), gone: [] }
+    this.#rows.set(id, row)
+    return row
+  }
+
+  #remember(row: Row, mail: FreshMail): void {
+    row.mails.add(mail)
+    this.#mails.set(mail.id, mail)
+    this.#tickets.set(mail.message.id, mail)
+  }
+
+  #line(id: number, delivery: Delivery): void {
+    this.#waiting.add(id)
+    const key = queueKey(delivery)
+    let queue = this.#queues.get(key)
+    if (!queue) {
+      queue = { heads: [], waiting: 0 }
+      this.#queues.set(key, queue)
+    }
+    const { heads } = queue
+    const { dueAt } = delivery
+    let place = heads.length
+    if (place > 0 && (heads[place - 1] as Head).due_at > dueAt) {
+      // ids only grow: behind all that are due no later
+      let low = 0
+      while (low < place) {
+        const middle = (low + place) >> 1
+        if ((heads[middle] as Head).due_at > dueAt) place = middle
+        else low = middle + 1
+      }
+    }
+    heads.splice(place, 0, { id, due_at: dueAt })
+    queue.waiting++
+  }
+
+  /** The first `limit` that wait in a queue. */
+  heads(key: string, limit: number): Head[] {
+    const queue = this.#queues.get(key)
+    if (!queue) return []
+    const { heads } = queue
+    const found: Head[] = []
+    let past = 0
+    for (const head of heads) {
+      if (this.#waiting.has(head.id)) {
+        if (found.push(head) >= limit) break
+      } else if (found.length === 0) past++
+    }
+    if (past > 0) heads.splice(0, past)
+    return found
+  }
+
+  get(id: number): FreshMail | undefined {
+    return this.#mails.get(id)
+  }
+
+  /** One that waits; from now on it does not. */
+  take(id: number): FreshMail | undefined {
+    return this.#waiting.has(id) ? this.#unline(id) : undefined
+  }
+
+  #unline(id: number): FreshMail | undefined {
+    const mail = this.#mails.get(id)
+    if (!this.#waiting.delete(id) || !mail) return mail
+    const key = queueKey(mail.delivery)
+    const queue = this.#queues.get(key)
+    if (queue && --queue.waiting === 0) this.#queues.delete(key)
+    return mail
+  }
+
+  /** It was accepted: its bytes are not to stay. */
+  ended(id: number): void {
+    const mail = this.#mails.get(id)
+    const row = mail && this.#rows.get(mail.row)
+    if (!row || row.endedAt !== undefined) return
+    row.endedAt = this.#clock.monotonic()
+    this.#ended.add(row)
+  }
+
+  /** The tables have it. */
+  gone(mail: FreshMail): void {
+    const row = this.#rows.get(mail.row)
+    this.#unline(mail.id)
+    this.#mails.delete(mail.id)
+    this.#tickets.delete(mail.message.id)
+    if (!row?.mails.delete(mail)) return
+    row.gone.push(mail.id)
+    if (row.mails.size === 0) this.#finished.add(row)
+  }
+
+  /** Deletes the rows of which the tables have everything; the ids that were in them. */
+  sweepOut(tx: Transaction): number[] {
+    const ids: number[] = []
+    for (const row of this.#finished) {
+      this.#delete.run(row.id)
+      this.#rows.delete(row.id)
+      this.#ended.delete(row)
+      this.#read.delete(row.id)
+      this.#size -= row.bytes
+      ids.push(...row.gone)
+      tx.pages += 1 + Math.ceil(row.bytes / 4096)
+    }
+    this.#finished.clear()
+    return ids
+  }
+
+  bytes({ row, offset, length }: FreshMail): Uint8Array {
+    let bytes = this.#read.get(row)
+    if (!bytes) {
+      this.write() // it may be in the draft
+      bytes = (this.#bytes.get(row) as { bytes: Uint8Array }).bytes
+      for (const oldest of this.#read.keys()) {
+        if (this.#read.size < READ) break
+        this.#read.delete(oldest)
+      }
+      this.#read.set(row, bytes)
+    }
+    return bytes.subarray(offset, offset + length)
+  }
+
+  /** The oldest that are still here. */
+  first(most: number): FreshMail[] {
+    const found: FreshMail[] = []
+    for (const { mails } of this.#rows.values()) {
+      if (found.length >= most) break
+      found.push(...mails)
+    }
+    return found.slice(0, most)
+  }
+
+  /** What must not stay, or has stayed long enough. */
+  overdue(most: number): FreshMail[] {
+    const now = this.#clock.monotonic()
+    const found: FreshMail[] = []
+    for (const row of this.#ended) {
+      if (found.length >= most || now - (row.endedAt ?? now) < ENDED_MS) break
+      found.push(...row.mails)
+    }
+    for (const row of this.#rows.values()) {
+      if (found.length >= most || now - row.bornAt < AGED_MS) break
+      if (!this.#ended.has(row)) found.push(...row.mails)
+    }
+    return found.slice(0, most)
+  }
+
+  /** In how many ms something will be overdue; `undefined` when there is nothing. */
+  overdueIn(): number | undefined {
+    const now = this.#clock.monotonic()
+    const [ended] = this.#ended
+    const [oldest] = this.#rows.values()
+    if (!oldest) return undefined
+    const wiped = ended?.endedAt === undefined ? Number.POSITIVE_INFINITY : ended.endedAt + ENDED_MS
+    return Math.max(0, Math.min(wiped, oldest.bornAt + AGED_MS) - now)
+  }
+
+  /** Whether the time of any of them has passed. */
+  anyExpired(now: number): boolean {
+    for (const { delivery } of this.#mails.values()) if (delivery.expiresAt <= now) return true
+    return false
+  }
+
+  /** Of what is remembered. */
+  named(ticket: string): FreshMail | undefined {
+    return this.#tickets.get(ticket)
+  }
+
+  /** By a look into the file. @param gone what the tables have of it */
+  find(ticket: string, gone: ReadonlySet<number>): FreshMail | undefined {
+    for (const row of this.#naming.all(ticket) as RowText[])
+      for (const mail of fromText(row)) if (mail.message.id === ticket && !gone.has(mail.id)) return mail
+    return undefined
+  }
+
+  /**
+   * Remembers what the file has: all of it, or the rows of `ids` and as many more as have `most` messages.
+   * @param gone what the tables have of it
+   */
+  load(gone: ReadonlySet<number>, part?: { readonly ids: Iterable<number>; readonly most: number }): void {
+    this.forget()
+    this.#known = part ? 'some' : 'all'
+    if (!part) {
+      for (const row of this.#all.all() as RowText[]) this.#take(row, gone)
+      return
+    }
+    let after = -1
+    while (this.#mails.size < part.most) {
+      const row = this.#next.get(after) as RowText | undefined
+      if (!row) break
+      this.#take(row, gone)
+      after = row.id
+    }
+    for (const id of part.ids) {
+      if (id <= after || this.#mails.has(id)) continue
+      const row = this.#around.get(id) as RowText | undefined
+      if (row && !this.#rows.has(row.id)) this.#take(row, gone)
+    }
+  }
+
+  #take(text: RowText, gone: ReadonlySet<number>): void {
+    const row = this.#row(text.id)
+    for (const mail of fromText(text)) {
+      row.bytes += mail.length
+      if (gone.has(mail.id)) row.gone.push(mail.id)
+      else {
+        this.#remember(row, mail)
+        this.#line(mail.id, mail.delivery)
+      }
+    }
+    this.#size += row.bytes
+    if (row.mails.size === 0) this.#finished.add(row)
+  }
+
+  /** What is remembered may not be what is in the file. */
+  forget(): void {
+    this.#draft = undefined
+    this.#rows.clear()
+    this.#finished.clear()
+    this.#ended.clear()
+    this.#mails.clear()
+    this.#tickets.clear()
+    this.#waiting.clear()
+    this.#queues.clear()
+    this.#read.clear()
+    this.#size = 0
+    this.#known = 'no'
+  }
+}
+
+/** One mail as it is in the file: its message, then its delivery. Where its bytes begin is told by those before it. */
+type MailJson = readonly [
+  ...of: readonly [id: number, length: number],
+  ...names: readonly [
+    ticket: string,
+    key: string | null,
+    messageId: string,
+    from: string,
+    fromDomain: string,
+  ],
+  ...facts: readonly [size: number, priority: Priority, createdAt: number, expiresAt: number],
+  ...wishes: readonly [onUncertain: OnUncertain | null, wire: WireOptions | null, meta: string | null],
+  ...queue: readonly [lane: string, sender: string, rank: Priority, dueAt: number, until: number],
+  ...to: readonly [address: string, domain: string, since: number],
+  ...tried: readonly [attempts: number, tries: number, uncounted: number, uncertain: number, crashes: number],
+]
+
+function toText(id: number, length: number, m: Message, d: Delivery): string {
+  let wire: WireOptions | null = null // the usual case: nothing
+  for (const _ in m.wire) wire = m.wire
+  // biome-ignore format: as the type has them
+  return JSON.stringify([
+    id, length,
+    m.id, m.key ?? null, m.messageId, m.from, m.fromDomain,
+    m.size, m.priority, m.createdAt, m.expiresAt,
+    m.onUncertain ?? null, wire, m.meta ?? null,
+    d.lane, d.sender, d.priority, d.dueAt, d.expiresAt,
+    d.address, d.domain, d.createdAt,
+    d.attempts, d.tries, d.uncounted, d.uncertain, d.crashes,
+  ] satisfies MailJson)
+}
+
+function* fromText({ id: row, mail }: RowText): Iterable<FreshMail> {
+  let offset = 0
+  for (const fields of JSON.parse(mail) as MailJson[]) {
+    const [
+      id,
+      length,
+      ticket,
+      key,
+      messageId,
+      from,
+      fromDomain,
+      size,
+      priority,
+      createdAt,
+      expiresAt,
+      ...rest
+    ] = fields
+    const [onUncertain, wire, meta, lane, sender, rank, dueAt, until, address, domain, since, ...tried] = rest
+    const [attempts, tries, uncounted, uncertain, crashes] = tried
+    const message: Message = {
+      ...{ id: ticket, messageId, from, fromDomain, size, priority, createdAt, expiresAt },
+      ...{ recipients: 1, wire: wire ?? {} },
+      ...(key !== null && { key }),
+      ...(onUncertain !== null && { onUncertain }),
+      ...(meta !== null && { meta }),
+    }
+    const delivery: Delivery = {
+      ...{ id, ticket, address, domain, lane, sender, priority: rank, state: 'waiting' },
+      ...{ attempts, tries, uncounted, uncertain, crashes, dueAt, expiresAt: until, createdAt: since },
+    }
+    yield { id, row, message, delivery, offset, length }
+    offset += length
+  }
+}

@@ -11,6 +11,8 @@ import type { Recent } from './recent.ts'
 const FOLD_MS = 250
 /** So many times what is folded at once may wait for it, when the fold itself fails. */
 const MOST = 4
+/** A look takes some 50 µs; that others commit in each of so many is not to be expected. */
+const READ_AGAIN = 8
 /** Fresh mail that is brought to the tables in one go: some 25 ms. */
 const SLICE = 500
 
@@ -113,10 +115,14 @@ export class Folding {
     }
   }
 
-  /** For who reads the journal with the tables. */
-  complete(): void {
-    this.#commits.look()
-    this.#journal.learn()
+  /** For who reads the journal with the tables: again, when others have committed while `body` looked here and there. */
+  complete<T>(body: () => T): T {
+    for (let times = 0; ; times++) {
+      const before = this.#commits.look()
+      this.#journal.learn()
+      const value = body()
+      if (this.#commits.look() === before || times === READ_AGAIN) return value
+    }
   }
 
   /** What is left is folded; where that fails, whoever opens the file next does it. */

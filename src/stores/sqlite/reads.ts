@@ -39,8 +39,6 @@ export class Reads {
   readonly #clock: Clock
   readonly #journal: Journal
   readonly #fresh: Fresh
-  readonly #begin: SqliteStatement
-  readonly #end: SqliteStatement
   readonly #message: SqliteStatement
   readonly #deliveries: SqliteStatement
   readonly #prepared = new Map<string, SqliteStatement>()
@@ -49,8 +47,6 @@ export class Reads {
     this.#db = db
     this.#journal = journal
     this.#fresh = fresh
-    this.#begin = db.prepare('BEGIN')
-    this.#end = db.prepare('COMMIT')
     this.#clock = clock
     this.#message = db.prepare(`SELECT ${MESSAGE} FROM message m WHERE m.ticket = ?`)
     this.#deliveries = db.prepare(
@@ -114,16 +110,6 @@ export class Reads {
     if (row) return (row as { bytes: Uint8Array }).bytes
     const fresh = this.#journal.fresh(ticket)
     return fresh && this.#fresh.bytes(fresh)
-  }
-
-  /** What `body` reads is of one moment. */
-  atOnce<T>(body: () => T): T {
-    this.#begin.run()
-    try {
-      return body()
-    } finally {
-      this.#end.run()
-    }
   }
 
   history(delivery: number): AttemptRecord[] {

@@ -265,12 +265,7 @@ class SqliteStore implements Store {
 
   /** Reads what `Reads` completes with the journal: of one moment, whatever others do meanwhile. */
   #readOver<T>(body: (reads: Reads) => T): Promise<T> {
-    return this.#read((reads) =>
-      reads.atOnce(() => {
-        this.#open.folding.complete()
-        return body(reads)
-      }),
-    )
+    return this.#read((reads) => this.#open.folding.complete(() => body(reads)))
   }
 
   /** Reads, with what SQLite throws as an error of ours. */

@@ -373,9 +373,12 @@ it.each([
   },
 )
 
-it.each([1, 2])(
-  'a file of version %d with mail in every state is brought forward, and goes on where it was',
-  async (version) => {
+it.each([
+  { version: 1, journaled: [] },
+  { version: 2, journaled: ['ended@shop9.test'] },
+])(
+  'a file of version $version with mail in every state is brought forward, and goes on where it was',
+  async ({ version, journaled }) => {
     const file = fresh()
     const db = openRaw(file)
     const dump = new URL(`../chaos/fixtures/schema-${version}.sql`, import.meta.url)
@@ -386,7 +389,7 @@ it.each([1, 2])(
       waiting: 25,
       claimed: 1,
       parked: 1,
-      accepted: 2,
+      accepted: 2 + journaled.length,
       failed: 1,
       openMessages: 25,
       openBytes: 6885,
@@ -394,7 +397,11 @@ it.each([1, 2])(
     const deliveries = (await store.list({ limit: 100 })).flatMap((stored) => stored.deliveries)
     const byState = (state: string) => deliveries.filter((one) => one.state === state)
     expect(byState('waiting')).toHaveLength(25)
-    expect(byState('accepted').map(({ address }) => address)).toEqual(['gone@shop4.test', 'kept@shop4.test'])
+    expect(byState('accepted').map(({ address }) => address)).toEqual([
+      'gone@shop4.test',
+      'kept@shop4.test',
+      ...journaled,
+    ])
     expect(byState('failed').map(({ address }) => address)).toEqual(['nobody@shop2.test'])
     expect(byState('parked').map(({ address }) => address)).toEqual(['perhaps@shop3.test'])
     const deferred = await store.byKey('later@shop1.test')

@@ -48,9 +48,15 @@ export interface JournalRow {
 /** As it is in the file: all but its record, which is JSON already, and that. */
 type AcceptanceJson = [
   ...numbers: [number, number, number, number, number, number],
-  Became,
+  BecameJson | Became,
   object,
   ticket?: string,
+]
+
+/** Version 2 wrote it as an object. */
+type BecameJson = [
+  ...tried: [attempts: number, tries: number, uncounted: number, uncertain: number, crashes: number],
+  settledAt: number,
 ]
 
 /** A row as it is in the file. */
@@ -262,6 +268,10 @@ function sumUp(rows: readonly JournalRow[]): Sum {
   return { accepted, claims, moved, acknowledged, lanes }
 }
 
+function toBecame([attempts, tries, uncounted, uncertain, crashes, settledAt]: BecameJson): Became {
+  return { attempts, tries, uncounted, uncertain, crashes, settledAt }
+}
+
 function parseRow(body: string): JournalRow {
   const { s = [], x = [], m = [], c = [], a = [], l = [] } = JSON.parse(body) as RowJson
   return {
@@ -272,7 +282,7 @@ function parseRow(body: string): JournalRow {
       outcome,
       keyed,
       size,
-      became,
+      became: Array.isArray(became) ? toBecame(became) : became,
       record: JSON.stringify(record),
       ...(ticket !== undefined && { ticket }),
     })),

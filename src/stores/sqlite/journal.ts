@@ -250,7 +250,7 @@ function blank(): JournalRow {
 }
 
 function becameText(b: Became): string {
-  return `{"attempts":${b.attempts},"tries":${b.tries},"uncounted":${b.uncounted},"uncertain":${b.uncertain},"crashes":${b.crashes},"settledAt":${b.settledAt}}`
+  return `[${b.attempts},${b.tries},${b.uncounted},${b.uncertain},${b.crashes},${b.settledAt}]`
 }
 
 /** JSON, by hand where a record is JSON already. */

@@ -46,7 +46,7 @@ interface Row {
   readonly mails: Set<FreshMail>
   /** In the tables by now. */
   readonly gone: number[]
-  /** When the first of them was accepted. */
+  /** When the first of them was accepted or put into the tables alone. */
   endedAt?: number
 }
 
@@ -237,7 +237,7 @@ export class Fresh {
     return mail
   }
 
-  /** It was accepted: its bytes are not to stay. */
+  /** It was accepted, or lives on elsewhere: its bytes are not to stay here. */
   ended(id: number): void {
     const mail = this.#mails.get(id)
     const row = mail && this.#rows.get(mail.row)

@@ -152,6 +152,7 @@ export class Journal {
   /** Fresh mail that this transaction puts into the tables. */
   moved(mail: FreshMail): void {
     this.#pending.delete(mail.id)
+    this.#fresh.ended(mail.id) // its row has bytes that the tables may wipe
     this.#fresh.gone(mail)
     this.#draft.moved.push(mail.id)
     this.#drafted++

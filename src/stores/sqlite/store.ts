@@ -1,7 +1,7 @@
 // The durable store: one SQLite file that survives kills and power cuts, shared by the processes of one machine.
 // This file puts the parts together; each promise is kept in a file of its own:
 //   file (where, mode 0600)   schema (tables, upgrades)   commits (one transaction per turn)   durable (fsync)
-//   deliveries (add, put, end)   claims (claim, settle)   journal, fold (what turns said, into the tables)
+//   deliveries, inserts (add, put, end)   claims (claim, settle)   fresh (new mail)   journal, fold (what turns said)
 //   recent, windows, cache (what need not be read)   reads   retention (purge, erase)   upkeep, copier (checkpoints, shrinking)
 
 import { type Clock, systemClock } from '../../clock.ts'

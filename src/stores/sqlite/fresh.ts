@@ -352,9 +352,13 @@ export class Fresh {
       return
     }
     let after = -1
-    while (this.#mails.size < part.most) {
+    for (;;) {
       const row = this.#next.get(after) as RowText | undefined
-      if (!row) break
+      if (!row) {
+        this.#known = 'all' // there was no more
+        return
+      }
+      if (this.#mails.size >= part.most) break
       this.#take(row, gone)
       after = row.id
     }

@@ -283,7 +283,7 @@ class SqliteStore implements Store {
       const { ledger } = tx
       const another = ledger.owner !== null && ledger.owner !== owner && ledger.owner_until > now
       if (another && !this.#outlived(ledger, now, until)) return undefined
-      journal.fold(tx)
+      journal.fold(tx, { most: 0, hasty: true }) // the rest comes with the heads, a part at a time
       claims.recent.forget()
       ledger.owner = owner
       ledger.owner_until = until
@@ -506,7 +506,7 @@ class SqliteStore implements Store {
     await commits.write((tx) => {
       // the journal is its owner's
       if (!journal.own || tx.ledger.owner_fence !== this.#fence) {
-        journal.fold(tx)
+        journal.fold(tx, { most: 0, hasty: true })
         const { pages } = tx
         inTables(tx, tickets)
         if (tx.pages > pages) tx.ledger.changes++
@@ -523,7 +523,7 @@ class SqliteStore implements Store {
   async purge(before: PurgeBefore, limit: number): Promise<number> {
     const { commits, journal, retention, upkeep } = this.#open
     const { value } = await commits.write((tx) => {
-      journal.fold(tx)
+      journal.fold(tx, { most: 0, hasty: !journal.own })
       return retention.purge(tx, before, limit)
     })
     upkeep.shrink()

@@ -4,11 +4,11 @@
 
 import type { Reply } from '../core/reply.ts'
 import { telling } from './connect.ts'
-import type { ExchangeResult, Said, Transaction } from './exchange.ts'
+import type { Exchange, ExchangeResult, Said, Transaction } from './exchange.ts'
 import type { Hosts } from './hosts.ts'
-import type { Pool } from './pool.ts'
+import { HELD, type LaneWish, type Pool } from './pool.ts'
 import type { MxRoute } from './resolver.ts'
-import type { Session } from './session.ts'
+import type { Follower, Session } from './session.ts'
 import type { Stop } from './stop.ts'
 import type { StsMode } from './sts.ts'
 import type { TlsLevel } from './tls.ts'
@@ -20,6 +20,9 @@ export interface Parcel {
   readonly sts: StsMode
   readonly connections: number
   readonly messagesPerConnection: number
+  readonly lane: LaneWish | undefined
+  /** Whether it may still begin, after it has waited. */
+  readonly mayBegin: () => boolean
   readonly stop: Stop | undefined
 }
 
@@ -43,45 +46,70 @@ const MAX_ERRORS = 8
 
 export async function converse(parcel: Parcel, parts: ConverseParts): Promise<Conversation> {
   const { pool, hosts } = parts
-  const { transaction, stop } = parcel
+  const { route, need, sts, connections, lane, mayBegin, stop } = parcel
   const chapters: (readonly string[])[] = []
   const tried = new Set<string>()
+  const most = (session: Session) =>
+    Math.min(parcel.messagesPerConnection, hosts.limit(session.host) ?? Number.POSITIVE_INFINITY)
+  const next = (session: Session) => {
+    const goesOn = session.messages + 1 < most(session) && session.errors < MAX_ERRORS
+    return goesOn && !hosts.isApart(session.host) ? pool.follower(session) : undefined
+  }
+  let { transaction } = parcel
   let earlier: readonly Said[] = []
-  let pending = transaction.to
   let refusal: Reply | undefined
   let fresh = false
+  let follows = true
   for (;;) {
-    const { route, need, sts, connections } = parcel
-    const asked = pool.lease({ route, need, sts, connections, tried, fresh, stop })
+    const wish = {
+      route,
+      need,
+      sts,
+      connections,
+      lane,
+      stop,
+      tried,
+      fresh,
+      transaction,
+      next,
+      follows,
+      mayBegin,
+    }
+    const asked = pool.lease(wish)
     const lease = asked instanceof Promise ? await asked : asked
     chapters.push(lease.lines)
     if (!lease.session) {
-      const said = [...earlier, ...all(pending, telling(refusal, lease.reply))]
+      const said = [...earlier, ...all(transaction.to, telling(refusal, lease.reply))]
       return { said, chapters, refusal: undefined }
     }
-    const { session, reused } = lease
-    const answer = transact(
-      session,
-      pending === transaction.to ? transaction : { ...transaction, to: pending },
-      stop,
-    )
+    if (asked instanceof Promise && !lease.begun && !stop?.aborted && !mayBegin()) {
+      pool.release(lease.session, false)
+      const said = [...earlier, ...all(transaction.to, HELD)]
+      return { said, chapters, refusal: undefined }
+    }
+    const { session, reused, begun } = lease
+    const answer = begun ? watched(session, begun, stop) : transact(session, transaction, next, stop)
     const result = answer instanceof Promise ? await answer : answer
     if (stop) stop.act = undefined
     chapters.push(result.lines)
     learn(session, result, parts)
-    const learned = hosts.limit(session.host) ?? Number.POSITIVE_INFINITY
-    const spent = session.messages >= Math.min(parcel.messagesPerConnection, learned)
-    pool.release(session, spent || session.errors >= MAX_ERRORS)
+    if (!result.passedOn) {
+      pool.release(session, session.messages >= most(session) || session.errors >= MAX_ERRORS)
+    }
     const { ended } = result
     const said = earlier.length === 0 ? result.said : [...earlier, ...result.said]
     if (!ended || result.unanswered.length === 0) return { said, chapters, refusal: result.refusal }
     if (stop?.aborted)
       return { said: [...said, ...all(result.unanswered, ended)], chapters, refusal: undefined }
     earlier = said
-    pending = result.unanswered
+    if (result.unanswered.length < transaction.to.length)
+      transaction = { ...transaction, to: result.unanswered }
     if (reused && !fresh && !result.heard) {
-      // it had been closed while it waited, or says so now: what a new one hears is what counts
-      fresh = true
+      // it had been closed while it waited, or says so now: what a new one hears is what counts; where it ended
+      // with the message before, any other that is free will do
+      if (!begun) fresh = true
+      else if (ended.errno === 'ETIMEDOUT' || ended.errno === 'EPROTOCOL') hosts.deaf(session.host)
+      follows = false
       continue
     }
     refusal = telling(refusal, ended)
@@ -94,19 +122,26 @@ export async function converse(parcel: Parcel, parts: ConverseParts): Promise<Co
 function transact(
   session: Session,
   transaction: Transaction,
+  next: Follower['next'],
   stop: Stop | undefined,
 ): ExchangeResult | Promise<ExchangeResult> {
   const unable = session.unable(transaction)
   if (unable) return unsent(all(transaction.to, unable), [`* ${unable.text}`])
-  if (!stop) return session.deliver(transaction)
-  if (stop.aborted) {
+  if (stop?.aborted) {
     return unsent(
       all(transaction.to, { text: 'aborted', phase: 'mail', host: session.host, errno: 'EABORT' }),
       [],
     )
   }
-  stop.act = () => session.abort('aborted')
-  return session.deliver(transaction)
+  return watched(session, session.deliver(transaction, next), stop)
+}
+
+function watched(session: Session, exchange: Exchange, stop: Stop | undefined): Promise<ExchangeResult> {
+  if (stop) {
+    stop.act = () => session.giveUp(exchange, 'aborted')
+    if (stop.aborted) stop.act()
+  }
+  return exchange.result
 }
 
 function unsent(said: readonly Said[], lines: readonly string[]): ExchangeResult {
@@ -119,6 +154,7 @@ function unsent(said: readonly Said[], lines: readonly string[]): ExchangeResult
     errors: 0,
     lines,
     after: 'ready',
+    passedOn: false,
   }
 }
 

@@ -1,10 +1,11 @@
 // One mail transaction on a session that is ready: MAIL, RCPT, DATA, the body, and a Reply for each
 // recipient in the phase in which it really came.
 //
-//   [rset] ─▶ mail ─▶ rcpt × n ─▶ data ─▶ body ─▶ dot ─▶ concluded
-//     with PIPELINING all up to DATA leaves in one segment, and the replies come one by one
-//   a 421 or a lost line: before `body` → abandoned, another host may be asked; from there on → concluded,
-//   and uncertain once the final dot was handed over
+//   [rset] ─▶ mail ─▶ rcpt × n ─▶ data ─▶ go ─▶ [body] ─▶ dot ─▶ concluded
+//     with PIPELINING all up to DATA leaves in one segment, behind the final dot of the message before where there
+//     is one, and the replies come one by one
+//   a 421 or a lost line: up to `go`, where DATA is allowed and nothing of the body written → abandoned, another
+//   host may be asked; from there on → concluded, and uncertain once the final dot was handed over
 //
 // Not here: the session around it (session.ts).
 
@@ -56,6 +57,8 @@ export interface ExchangeResult {
   readonly lines: readonly string[]
   /** Whether the session can go on, and whether with an RSET first. */
   readonly after: 'ready' | 'reset' | 'close'
+  /** Whether the session went on to another message, whose it is now. */
+  readonly passedOn: boolean
 }
 
 export interface ExchangeOptions {
@@ -64,10 +67,12 @@ export interface ExchangeOptions {
   readonly offers: Offers
   readonly patience: { readonly command: number; readonly dot: number }
   readonly needsReset: boolean
-  readonly done: (result: ExchangeResult) => void
+  /** The envelope of the message that goes on behind this one's final dot; empty for none. */
+  readonly follow: () => string
+  readonly done: (exchange: Exchange, result: ExchangeResult) => void
 }
 
-type Step = 'rset' | 'mail' | 'rcpt' | 'data' | 'empty' | 'body' | 'dot' | 'over'
+type Step = 'rset' | 'mail' | 'rcpt' | 'data' | 'empty' | 'go' | 'body' | 'dot' | 'over'
 
 const PHASE_OF: Readonly<Record<Step, Phase>> = {
   rset: 'mail',
@@ -75,6 +80,7 @@ const PHASE_OF: Readonly<Record<Step, Phase>> = {
   rcpt: 'rcpt',
   data: 'data',
   empty: 'data',
+  go: 'data',
   body: 'data',
   dot: 'dot',
   over: 'unknown',
@@ -84,6 +90,8 @@ const PHASE_OF: Readonly<Record<Step, Phase>> = {
 const PIECE = 65_536
 
 export class Exchange {
+  readonly result: Promise<ExchangeResult>
+  #resolve: (result: ExchangeResult) => void = () => {}
   readonly #t: Transaction
   readonly #o: ExchangeOptions
   readonly #pipelining: boolean
@@ -95,6 +103,7 @@ export class Exchange {
   #errors = 0
   #sender: WireReply | undefined
   #dotSent = false
+  #passedOn = false
   #refusal: { readonly error: unknown } | undefined
 
   constructor(transaction: Transaction, options: ExchangeOptions) {
@@ -103,28 +112,45 @@ export class Exchange {
     this.#pipelining = options.offers.keywords.has('PIPELINING')
     this.#refused = new Array(transaction.to.length)
     this.#step = options.needsReset ? 'rset' : 'mail'
+    this.result = new Promise((resolve) => {
+      this.#resolve = resolve
+    })
   }
 
   start(): void {
+    this.expectFirst()
+    this.#o.line.write(this.envelope())
+  }
+
+  /** The answers to what was sent along with the message before are due now. */
+  expectFirst(): void {
+    this.#o.line.expect(this.#o.patience.command)
+  }
+
+  /** What is said first: with PIPELINING all up to DATA (RFC 2920 §3.1), which saves two round trips a message. */
+  envelope(): string {
     const { needsReset, offers } = this.#o
-    const commands = needsReset ? ['RSET'] : []
+    let said = needsReset ? this.#say('RSET') : ''
     if (this.#pipelining) {
-      // RFC 2920: the envelope and DATA in one segment save two round trips for every message
-      commands.push(this.#mail())
-      for (const to of this.#t.to) commands.push(rcptCommand(to, this.#t.dsn, offers))
-      commands.push('DATA')
-    } else if (!needsReset) commands.push(this.#mail())
-    this.#command(...commands)
+      said += this.#say(this.#mail())
+      for (const to of this.#t.to) said += this.#say(rcptCommand(to, this.#t.dsn, offers))
+      said += this.#say('DATA')
+    } else if (!needsReset) said += this.#say(this.#mail())
+    return said
   }
 
   #mail(): string {
     return mailCommand(this.#t.from, this.#t, this.#o.offers)
   }
 
-  #command(...commands: string[]): void {
-    for (const command of commands) this.#lines.push(`C: ${command}`)
-    this.#o.line.expect(this.#o.patience.command)
-    this.#o.line.write(`${commands.join('\r\n')}\r\n`)
+  #say(command: string): string {
+    this.#lines.push(`C: ${command}`)
+    return `${command}\r\n`
+  }
+
+  #command(command: string): void {
+    this.expectFirst()
+    this.#o.line.write(this.#say(command))
   }
 
   /** The server's next reply. */
@@ -165,6 +191,10 @@ export class Exchange {
       case 'empty':
         this.#conclude('ready')
         return
+      case 'go':
+        // nothing of the body is written: whatever this answers, it is not the message
+        this.#abandon(this.#reply(said, 'data'))
+        return
       case 'body':
         // before the end: whatever it says, the session is out of step now
         this.#conclude(
@@ -187,7 +217,7 @@ export class Exchange {
   /** Whether a code can be the answer at this step: 3xx only to DATA, and there no 2xx. */
   #fits(code: number): boolean {
     if (this.#step === 'over' || this.#step === 'body' || code >= 400) return true
-    return (this.#step === 'data') === code >= 300
+    return this.#step !== 'go' && (this.#step === 'data') === code >= 300
   }
 
   /** The line is gone. */
@@ -236,7 +266,9 @@ export class Exchange {
   }
 
   #body(): void {
-    this.#step = 'body'
+    this.#step = 'go'
+    this.expectFirst()
+    if (this.#isSpokenTo()) return
     try {
       const source = this.#t.body()
       if (source instanceof Uint8Array) this.#whole(source)
@@ -244,6 +276,11 @@ export class Exchange {
     } catch (error) {
       this.#forbid(error)
     }
+  }
+
+  /** More has come behind the yes to DATA: once all of it is heard it ends this, and is not taken for the answer to the dot. */
+  #isSpokenTo(): boolean {
+    return this.#o.line.pending
   }
 
   #later(source: AsyncIterable<Uint8Array> | Promise<BodySource>): void {
@@ -256,7 +293,7 @@ export class Exchange {
   }
 
   #whole(body: Uint8Array): void {
-    if (this.#step !== 'body') return
+    if (this.#step !== 'go' || this.#isSpokenTo()) return
     if (body.length > PIECE) {
       this.#later(cut(body))
       return
@@ -270,12 +307,14 @@ export class Exchange {
     const safe = stuffer()
     let size = 0
     for await (const piece of pieces) {
+      if (this.#step === 'go' && !this.#isSpokenTo()) this.#step = 'body'
       if (this.#step !== 'body') return
       size += piece.length
       this.#o.line.expect(this.#o.patience.command)
       await this.#o.line.writePiece(safe.push(piece))
     }
-    if (this.#step === 'body') this.#end(size, (end) => this.#o.line.write(end), safe.end())
+    const isEmpty = this.#step === 'go' && !this.#isSpokenTo()
+    if (this.#step === 'body' || isEmpty) this.#end(size, (end) => this.#o.line.write(end), safe.end())
   }
 
   #end(size: number, write: (end: string) => void, end: string): void {
@@ -283,12 +322,14 @@ export class Exchange {
     this.#dotSent = true
     this.#step = 'dot'
     this.#o.line.expect(this.#o.patience.dot)
-    write(end)
+    const along = this.#o.follow()
+    this.#passedOn = along !== ''
+    write(end + along)
   }
 
   /** The body is not to be sent: in the middle of DATA only closing the connection says so. */
   #forbid(error: unknown): void {
-    if (this.#step !== 'body') return
+    if (this.#step !== 'go' && this.#step !== 'body') return
     this.#refusal = { error }
     const why = error instanceof Error ? error.message : String(error)
     this.#conclude('close', this.#failure('data', 'EABORT', `not sent: ${why}`))
@@ -338,7 +379,7 @@ export class Exchange {
   ): void {
     const heard = this.#step !== 'mail' && this.#step !== 'rset'
     this.#step = 'over'
-    this.#o.done({
+    const result = {
       said,
       unanswered,
       ended,
@@ -347,7 +388,10 @@ export class Exchange {
       errors: this.#errors,
       lines: this.#lines,
       after,
-    })
+      passedOn: this.#passedOn,
+    }
+    this.#o.done(this, result)
+    this.#resolve(result)
   }
 
   #reply(said: WireReply, phase: Phase): Reply {

@@ -13,6 +13,8 @@ const MAX_REST_MS = 900_000
 const PLAIN_MS = 3_600_000
 /** For how long a limit on messages per connection is remembered. */
 const LIMIT_MS = 86_400_000
+/** For how long a host that did not hear what was sent along with a message is sent nothing along. */
+const APART_MS = 86_400_000
 const MAX_HOSTS = 10_000
 
 interface Rest {
@@ -26,6 +28,7 @@ export class Hosts {
   readonly #rests = new Cache<Rest>(MAX_HOSTS)
   readonly #plain = new Cache<true>(MAX_HOSTS)
   readonly #limits = new Cache<number>(MAX_HOSTS)
+  readonly #apart = new Cache<true>(MAX_HOSTS)
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -67,6 +70,16 @@ export class Hosts {
 
   isPlain(name: string, address: string): boolean {
     return this.#plain.get(`${name} ${address}`, this.#clock.now()) === true
+  }
+
+  /** It offers PIPELINING, and lost or confused what came behind a final dot. */
+  deaf(host: string): void {
+    this.#apart.set(host, true, this.#clock.now() + APART_MS)
+  }
+
+  /** Whether it is sent one message after another only. */
+  isApart(host: string): boolean {
+    return this.#apart.get(host, this.#clock.now()) === true
   }
 
   /** It ended a session after so many messages and said that a new one may go on. */

@@ -6,8 +6,9 @@
 import type { Clock, Timer } from '../clock.ts'
 import type { Reply } from '../core/reply.ts'
 import type { Connector, Opened } from './connect.ts'
+import type { Exchange, Transaction } from './exchange.ts'
 import type { MxRoute } from './resolver.ts'
-import type { Session } from './session.ts'
+import type { Follower, Session } from './session.ts'
 import type { Stop } from './stop.ts'
 import type { StsMode } from './sts.ts'
 import { type TlsLevel, trusted } from './tls.ts'
@@ -15,6 +16,12 @@ import { type TlsLevel, trusted } from './tls.ts'
 export interface PoolSettings {
   readonly maxConnections: number
   readonly idleMs: number
+}
+
+/** Whose a message is, and how many sessions that lane may have under way at a time. */
+export interface LaneWish {
+  readonly key: string
+  readonly sessions: number
 }
 
 /** What a message needs of its session. */
@@ -28,17 +35,30 @@ export interface Wish {
   readonly tried: Set<string>
   /** Only a session that no message has been on. */
   readonly fresh: boolean
+  readonly lane: LaneWish | undefined
+  /** Whether it may still begin, after it has waited. */
+  readonly mayBegin: () => boolean
   readonly stop: Stop | undefined
+  /** What is to be sent, and who may follow it in turn. */
+  readonly transaction: Transaction
+  readonly next: Follower['next']
+  /** Whether its envelope may go along with the message before. */
+  readonly follows: boolean
 }
 
-/** A session to send on, to be given back, or why there is none. */
+/** A session to send on, to be given back, or why there is none. `begun`: its envelope is on its way already. */
 export type Lease =
-  | { readonly session: Session; readonly reused: boolean; readonly lines: readonly string[] }
+  | {
+      readonly session: Session
+      readonly reused: boolean
+      readonly begun?: Exchange
+      readonly lines: readonly string[]
+    }
   | { readonly session: undefined; readonly reply: Reply; readonly lines: readonly string[] }
 
 interface Waiter {
   readonly wish: Wish
-  readonly resolve: (lease: Lease) => void
+  readonly resolve: (lease: Lease | Promise<Lease>) => void
 }
 
 interface Group {
@@ -46,11 +66,23 @@ interface Group {
   /** The most recently used last. */
   readonly idle: Session[]
   readonly waiting: Waiter[]
-  /** Sessions and openings. */
+  /** Sockets, those that are being opened or closed included. */
   open: number
 }
 
+/** What a lane has of the sessions: those lent, and those being opened for it. */
+interface LaneUse {
+  readonly key: string
+  busy: number
+  /** As told last. */
+  most: number
+  /** Groups whose first in line waits for one of them. */
+  readonly blocked: Set<Group>
+}
+
 const ABORTED: Reply = { text: 'aborted before a connection was free', phase: 'unknown', errno: 'EABORT' }
+
+export const HELD: Reply = { text: 'held back before it began', phase: 'unknown', errno: 'EABORT' }
 
 /** Below this an idle session is taken at once: the event loop has looked at its socket just now. */
 const SURELY_FRESH_MS = 20
@@ -61,6 +93,8 @@ export class Pool {
   readonly #connector: Connector
   readonly #groups = new Map<string, Group>()
   readonly #groupOf = new Map<Session, Group>()
+  readonly #lanes = new Map<string, LaneUse>()
+  readonly #lent = new Map<Session, LaneUse>()
   /** All idle sessions, the longest idle first. */
   readonly #idle = new Set<Session>()
   /** Sessions that were asked to leave so that others get their sockets, and are not gone yet. */
@@ -89,16 +123,22 @@ export class Pool {
   /** A session for one transaction. Resolves when there is one, or nobody of the route takes any. */
   lease(wish: Wish): Lease | Promise<Lease> {
     const group = this.#group(wish)
-    const session = wish.fresh ? undefined : this.#takeIdle(group, wish)
-    if (session) {
-      if (this.#clock.monotonic() - session.idleSince <= SURELY_FRESH_MS) return leaseOf(session)
-      return this.#lookTwice(session, wish)
-    }
+    const lane = this.#laneFor(wish)
+    if (wish.lane) lane.most = wish.lane.sessions
+    const session = this.#takeIdle(group, wish, lane)
+    if (session) return this.#lend(session, wish, lane)
     return new Promise((resolve) => {
       group.waiting.push({ wish, resolve })
       this.#queues.add(group)
       this.#serve(group)
     })
+  }
+
+  #lend(session: Session, wish: Wish, lane: LaneUse): Lease | Promise<Lease> {
+    lane.busy++
+    this.#lent.set(session, lane)
+    if (this.#clock.monotonic() - session.idleSince <= SURELY_FRESH_MS) return leaseOf(session)
+    return this.#lookTwice(session, wish)
   }
 
   /**
@@ -107,7 +147,10 @@ export class Pool {
    */
   #lookTwice(session: Session, wish: Wish): Promise<Lease> {
     return new Promise((resolve) => {
-      const decide = () => resolve(session.isOpen ? leaseOf(session) : this.lease(wish))
+      const decide = () => {
+        if (!session.isOpen) this.release(session, true)
+        resolve(session.isOpen ? leaseOf(session) : this.lease(wish))
+      }
       this.#clock.turn(() => this.#clock.turn(decide))
     })
   }
@@ -115,22 +158,55 @@ export class Pool {
   /** Gives a session back; `spent` when it is to carry no further message. */
   release(session: Session, spent: boolean): void {
     const group = this.#groupOf.get(session)
-    if (!group || !session.isOpen) return
-    if (spent || this.#closed) {
-      session.quit()
-      return
+    const lane = this.#lent.get(session)
+    if (!group || !lane) return
+    this.#lent.delete(session)
+    lane.busy--
+    if (!session.isOpen || spent || this.#closed) session.quit()
+    else {
+      session.idleSince = this.#clock.monotonic()
+      if (this.#handOn(group, session)) return
+      group.idle.push(session)
+      this.#idle.add(session)
+      this.#timer ??= this.#sweepLater()
+      if (this.#open >= this.#settings.maxConnections) this.#makeRoom()
+      // whoever waits here cannot use it, and may want its place
+      if (group.waiting.length > 0) this.#serve(group)
     }
-    session.idleSince = this.#clock.monotonic()
-    const next = group.waiting.findIndex(({ wish }) => !wish.fresh && suits(session, wish))
-    const [waiter] = next < 0 ? [] : group.waiting.splice(next, 1)
-    if (waiter) {
-      waiter.resolve(leaseOf(session))
-      return
+    this.#unblock(lane)
+  }
+
+  /** Gives a session to whoever waits for these hosts. */
+  #handOn(group: Group, session: Session): boolean {
+    if (group.waiting.length === 0) return false
+    const waiter = takeFirst(group.waiting, ({ wish }) => {
+      return suits(session, wish) && hasRoom(this.#laneFor(wish))
+    })
+    if (!waiter) return false
+    const lane = this.#laneFor(waiter.wish)
+    lane.busy++
+    this.#lent.set(session, lane)
+    waiter.resolve(leaseOf(session))
+    return true
+  }
+
+  /** Who goes on at once on a session that is about to end a message, if anybody waits who would be given it then. */
+  follower(session: Session): Follower | undefined {
+    const group = this.#groupOf.get(session)
+    const lane = this.#lent.get(session)
+    if (!group || !lane || group.waiting.length === 0 || this.#closed || lane.busy > lane.most)
+      return undefined
+    const waiter = takeFirst(group.waiting, ({ wish }) => {
+      if (!wish.follows || wish.stop?.aborted || keyOf(wish) !== lane.key) return false
+      return suits(session, wish) && session.unable(wish.transaction) === undefined && wish.mayBegin()
+    })
+    if (!waiter) return undefined
+    const { wish, resolve } = waiter
+    return {
+      transaction: wish.transaction,
+      next: wish.next,
+      begun: (begun) => resolve({ session, reused: true, begun, lines: session.opening }),
     }
-    group.idle.push(session)
-    this.#idle.add(session)
-    this.#timer ??= this.#sweepLater()
-    if (this.#open >= this.#settings.maxConnections) this.#makeRoom()
   }
 
   /** Quits what is idle; what is busy quits when it is given back. */
@@ -154,7 +230,33 @@ export class Pool {
     return group
   }
 
-  #takeIdle(group: Group, wish: Wish): Session | undefined {
+  /** The lane of a message; one for all whose lane is bounded elsewhere. */
+  #laneFor(wish: Wish): LaneUse {
+    const key = keyOf(wish)
+    let lane = this.#lanes.get(key)
+    if (!lane) {
+      lane = { key, busy: 0, most: Number.POSITIVE_INFINITY, blocked: new Set() }
+      this.#lanes.set(key, lane)
+    }
+    return lane
+  }
+
+  /** The lane has a session less under way: others of it may have one. */
+  #unblock(lane: LaneUse): void {
+    for (const group of lane.blocked) {
+      if (!hasRoom(lane)) return
+      lane.blocked.delete(group)
+      this.#serve(group)
+    }
+    this.#forget(lane)
+  }
+
+  #forget(lane: LaneUse): void {
+    if (lane.busy === 0 && lane.blocked.size === 0) this.#lanes.delete(lane.key)
+  }
+
+  #takeIdle(group: Group, wish: Wish, lane: LaneUse): Session | undefined {
+    if (!hasRoom(lane)) return undefined
     for (let i = group.idle.length - 1; i >= 0; i--) {
       const session = group.idle[i] as Session // in range
       if (session.isOpen && !suits(session, wish)) continue
@@ -174,8 +276,22 @@ export class Pool {
         return
       }
       if (waiter.wish.stop?.aborted) {
+        this.#dismiss(group, ABORTED)
+        continue
+      }
+      if (!waiter.wish.mayBegin()) {
+        this.#dismiss(group, HELD)
+        continue
+      }
+      const lane = this.#laneFor(waiter.wish)
+      if (!hasRoom(lane)) {
+        lane.blocked.add(group)
+        return
+      }
+      const session = this.#takeIdle(group, waiter.wish, lane)
+      if (session) {
         group.waiting.shift()
-        waiter.resolve({ session: undefined, reply: ABORTED, lines: [] })
+        waiter.resolve(this.#lend(session, waiter.wish, lane))
         continue
       }
       if (group.open >= waiter.wish.connections) {
@@ -190,15 +306,30 @@ export class Pool {
       }
       group.waiting.shift()
       group.open++
+      lane.busy++
       this.#open++
-      this.#openFor(group, waiter)
+      this.#openFor(group, waiter, lane)
     }
   }
 
-  async #openFor(group: Group, { wish, resolve }: Waiter): Promise<void> {
+  /** Answers the first in line without a session. */
+  #dismiss(group: Group, reply: Reply): void {
+    const waiter = group.waiting.shift()
+    if (!waiter) return
+    waiter.resolve({ session: undefined, reply, lines: [] })
+    this.#forget(this.#laneFor(waiter.wish))
+  }
+
+  async #openFor(group: Group, { wish, resolve }: Waiter, lane: LaneUse): Promise<void> {
     const opened = await this.#try(wish)
-    if (opened.session) this.#groupOf.set(opened.session, group)
-    else this.#freed(group)
+    if (opened.session) {
+      this.#groupOf.set(opened.session, group)
+      this.#lent.set(opened.session, lane)
+    } else {
+      lane.busy--
+      this.#freed(group)
+      this.#unblock(lane)
+    }
     resolve(opened.session ? { ...opened, reused: false } : opened)
   }
 
@@ -227,8 +358,12 @@ export class Pool {
     if (!group) return
     this.#groupOf.delete(session)
     this.#leaving.delete(session)
+    const lane = this.#lent.get(session)
+    this.#lent.delete(session)
+    if (lane) lane.busy--
     if (this.#idle.delete(session)) group.idle.splice(group.idle.indexOf(session), 1)
     this.#freed(group)
+    if (lane) this.#unblock(lane)
   }
 
   /** A slot is free: first for its own group, then for whoever has waited longest. */
@@ -253,7 +388,9 @@ export class Pool {
     let short = 1 + this.#leaving.size
     for (const { waiting, open } of this.#queues) {
       const [first] = waiting
-      if (first) short -= Math.min(waiting.length, Math.max(0, first.wish.connections - open))
+      if (!first) continue
+      const { most, busy } = this.#laneFor(first.wish)
+      short -= Math.max(0, Math.min(waiting.length, first.wish.connections - open, most - busy))
       if (short > 0) continue
       this.#leaving.add(oldest)
       this.#retire(oldest)
@@ -293,6 +430,20 @@ function leaseOf(session: Session): Lease {
   return { session, reused: true, lines: session.opening }
 }
 
+function keyOf({ lane }: Wish): string {
+  return lane?.key ?? ''
+}
+
+function hasRoom({ busy, most }: LaneUse): boolean {
+  return busy < most
+}
+
 function suits(session: Session, wish: Wish): boolean {
-  return session.isOpen && trusted(session.tls, wish.need) && !wish.tried.has(session.address)
+  if (wish.fresh || !session.isOpen) return false
+  return trusted(session.tls, wish.need) && !wish.tried.has(session.address)
+}
+
+function takeFirst<T>(among: T[], fits: (one: T) => boolean): T | undefined {
+  const at = among.findIndex(fits)
+  return at < 0 ? undefined : among.splice(at, 1)[0]
 }

@@ -9,6 +9,7 @@ import type { Connector } from './connect.ts'
 import type { Conversation, Parcel } from './converse.ts'
 import type { Said, Transaction } from './exchange.ts'
 import type { MxSettings } from './options.ts'
+import type { LaneWish } from './pool.ts'
 import type { MxRoute, RouteResolver } from './resolver.ts'
 import { Stop } from './stop.ts'
 import type { StsMode, StsPolicies } from './sts.ts'
@@ -28,6 +29,7 @@ export interface Mail {
     messageId(): string
     createReadStream(): AsyncIterable<Uint8Array>
     takeBody?(): Uint8Array | Promise<Uint8Array>
+    mayBegin?(): boolean
     bodyFacts?(): { readonly size: number; readonly eightBit: boolean }
   }
 }
@@ -112,6 +114,8 @@ export class Post {
       need: sts === 'enforce' ? 'verified' : stricter(need, wanted),
       connections: atMost(connectionsPerHost, hints.concurrency),
       messagesPerConnection: atMost(messagesPerConnection, hints.messagesPerConnection),
+      lane: laneOf(hints),
+      mayBegin: () => mail.message.mayBegin?.() ?? true,
       stop: mail.data.signal && new Stop(),
       transaction: {
         from: sender,
@@ -168,6 +172,8 @@ interface Hints {
   readonly tls?: unknown
   readonly concurrency?: unknown
   readonly messagesPerConnection?: unknown
+  readonly lane?: unknown
+  readonly sessions?: unknown
 }
 
 const NO_HINTS: Hints = {}
@@ -178,6 +184,12 @@ function hintsOf(given: unknown): Hints {
 
 function atMost(limit: number, hint: unknown): number {
   return typeof hint === 'number' && hint >= 1 ? Math.min(limit, Math.floor(hint)) : limit
+}
+
+/** Where the engine hands messages over ahead: whose they are, and how many sessions it has for them. */
+function laneOf({ lane, sessions }: Hints): LaneWish | undefined {
+  if (typeof lane !== 'string' || typeof sessions !== 'number' || !(sessions >= 1)) return undefined
+  return { key: lane, sessions }
 }
 
 interface Contents {

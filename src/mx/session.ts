@@ -5,6 +5,9 @@
 //      └── a Reply instead of a session              │                  └── 421, drop ──▶ closed
 //                                                    └── 421, anything unasked, QUIT ──▶ closed
 //
+// With PIPELINING the envelope of one further message goes out behind a final dot (RFC 2920 §3.1): it follows, and is
+// under way once that message is answered. Nothing of it is handed over before, so it loses nothing with the session.
+//
 // Our own and not nodemailer's SMTPConnection, for reasons that were measured: with the same frozen bytes and
 // five connections that one takes about 1.6 times the CPU of this one a message, 3.7 to 4.3 times the speed of
 // nodemailer's pool before anything is built on it; it reports a 421 to RCPT without its recipients, tries
@@ -43,6 +46,14 @@ export interface SessionOptions {
   readonly onClosed: () => void
 }
 
+/** The message whose envelope goes along with the final dot of another. */
+export interface Follower {
+  readonly transaction: Transaction
+  /** Who follows this one in turn. */
+  readonly next: (session: Session) => Follower | undefined
+  begun(exchange: Exchange): void
+}
+
 /** A server that does not answer QUIT is not waited for. */
 const QUIT_MS = 2000
 
@@ -65,6 +76,10 @@ export class Session {
   #isOpen = true
   #needsReset = false
   #exchange: Exchange | undefined
+  /** Begun before the one under way is answered. */
+  #follower: Exchange | undefined
+  /** What followed was given up: its envelope cannot be taken back, so the session ends with the message under way. */
+  #isSpoilt = false
   #waiting: ((said: WireReply | Lost) => void) | undefined
   readonly #o: SessionOptions
 
@@ -210,33 +225,71 @@ export class Session {
     return undefined
   }
 
-  /** Runs one transaction; the session must be idle. */
-  deliver(transaction: Transaction): Promise<ExchangeResult> {
-    return new Promise((resolve) => {
-      const exchange = new Exchange(transaction, {
-        line: this.#line,
-        speaker: this.#speaker,
-        offers: this.#offers,
-        patience: this.#o.patience,
-        needsReset: this.#needsReset,
-        done: (result) => {
-          this.#exchange = undefined
-          this.#needsReset = result.after === 'reset'
-          if (result.ended === undefined) this.messages++
-          this.errors += result.errors
-          if (result.after === 'close') this.destroy()
-          else this.#line.rest()
-          resolve(result)
-        },
-      })
-      this.#exchange = exchange
-      if (this.#line.lost) {
-        exchange.lose(this.#line.lost)
-        return
-      }
+  /** Runs one transaction; the session must be idle. `next` is asked who follows when the final dot goes out. */
+  deliver(transaction: Transaction, next: Follower['next'] = nobody): Exchange {
+    const exchange = this.#begin(transaction, next, this.#needsReset)
+    this.#exchange = exchange
+    if (this.#line.lost) exchange.lose(this.#line.lost)
+    else {
       this.#line.wake()
       exchange.start()
+    }
+    return exchange
+  }
+
+  #begin(transaction: Transaction, next: Follower['next'], needsReset: boolean): Exchange {
+    return new Exchange(transaction, {
+      line: this.#line,
+      speaker: this.#speaker,
+      offers: this.#offers,
+      patience: this.#o.patience,
+      needsReset,
+      follow: () => this.#follow(next),
+      done: (exchange, result) => this.#done(exchange, result),
     })
+  }
+
+  #follow(next: Follower['next']): string {
+    const follower = this.#offers.keywords.has('PIPELINING') ? next(this) : undefined
+    if (!follower) return ''
+    const exchange = this.#begin(follower.transaction, follower.next, false)
+    this.#follower = exchange
+    follower.begun(exchange)
+    return exchange.envelope()
+  }
+
+  #done(exchange: Exchange, result: ExchangeResult): void {
+    this.errors += result.errors
+    if (exchange === this.#follower) {
+      this.#follower = undefined
+      this.#isSpoilt = true
+      this.#isOpen = false
+      return
+    }
+    const follower = this.#follower
+    this.#exchange = follower
+    this.#follower = undefined
+    this.#needsReset = result.after === 'reset'
+    if (result.ended === undefined) this.messages++
+    if (result.after === 'close' || this.#isSpoilt) {
+      this.destroy()
+      follower?.lose(this.#ending())
+    } else if (follower) follower.expectFirst()
+    else this.#line.rest()
+  }
+
+  /** Why the session is over, for a message that had no part in it. */
+  #ending(): Lost {
+    const { lost } = this.#line
+    if (lost && lost.errno !== 'EABORT') return lost
+    return { errno: 'ECONNRESET', text: 'the session ended with the message before' }
+  }
+
+  /** Ends what is left of one message here without waiting for anybody. */
+  giveUp(exchange: Exchange, text: string): void {
+    const lost = { errno: 'EABORT', text }
+    if (exchange === this.#follower) exchange.lose(lost)
+    else if (exchange === this.#exchange) this.#line.cut(lost)
   }
 
   #hear(said: WireReply): void {
@@ -286,6 +339,8 @@ export class Session {
     this.#line.destroy()
   }
 }
+
+function nobody(): undefined {}
 
 function isReply(said: WireReply | Lost): said is WireReply {
   return 'code' in said

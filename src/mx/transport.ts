@@ -20,6 +20,8 @@ export interface MxFacts extends MxResolver {
   readonly route: 'direct'
   /** How many messages it can have under way. */
   readonly maxConnections: number
+  /** Messages that it makes use of beside the one on each connection. */
+  readonly ahead: number
   readonly quickSignal: true
   /** Sockets open now, or being opened. */
   readonly connections: number
@@ -37,6 +39,9 @@ export interface MxTransport {
   /** Ends idle sessions, and busy ones after their message. */
   close(): void
 }
+
+/** With one whose envelope is on its way and one more, a connection waits neither for a reply nor for the next message. */
+const AHEAD = 2
 
 export interface MxParts {
   readonly clock: Clock
@@ -68,6 +73,7 @@ export function makeMxTransport(settings: MxSettings, { clock, isRecycle }: MxPa
     steadymail: {
       route: 'direct' as const,
       maxConnections: settings.pool.maxConnections,
+      ahead: AHEAD,
       quickSignal: true as const,
       get connections() {
         return pool.open

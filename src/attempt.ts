@@ -27,6 +27,8 @@ export interface AttemptRequest {
   readonly signal?: AbortSignal
   /** Called at the body's first read, every time it is opened; throws or rejects to forbid the body. */
   readonly gate: () => void | Promise<void>
+  /** Whether it may still begin; asked by transports that let messages wait. */
+  readonly mayBegin?: () => boolean
   /**
    * Called once when the time is over and the body had been handed over to a transport that cannot abort:
    * the promise still resolves, with the late answer.
@@ -72,6 +74,8 @@ export interface FrozenMessage {
   createReadStream(): Body
   /** What SIZE and BODY say of the body, known before the gate is asked. */
   bodyFacts(): { readonly size: number; readonly eightBit: boolean }
+  /** Asked before anything is said of a message that waited; after a `false` it is given back, and counts as not tried. */
+  mayBegin(): boolean
   /** Passes the gate and gives the whole body at once; throws or rejects when the gate forbids it. */
   takeBody(): Uint8Array | Promise<Uint8Array>
 }
@@ -258,6 +262,13 @@ class Try implements Attempting {
     })
   }
 
+  /** For TryMessage. */
+  mayBegin(): boolean {
+    if (this.request.mayBegin?.() !== false) return true
+    this.refusal ??= { error: new Error('it may not begin any more') }
+    return false
+  }
+
   /** The gate, every time a body is opened. */
   private pass(): void | Promise<void> {
     this.mustGoOn()
@@ -442,6 +453,10 @@ class TryMessage implements Readonly<FrozenMessage> {
   bodyFacts(): { size: number; eightBit: boolean } {
     const { bytes } = this.#try.request
     return { size: bytes.byteLength, eightBit: !isAscii(bytes) }
+  }
+
+  mayBegin(): boolean {
+    return this.#try.mayBegin()
   }
 
   takeBody(): Uint8Array | Promise<Uint8Array> {

@@ -81,7 +81,7 @@ export function laneStatus(gated: Gated, now: number): LaneStatus {
     lane: gated.key,
     ...viewLane(gated.state, gated.limits, now),
     waiting: queues.reduce((sum, q) => sum + Math.max(0, q.waiting), 0),
-    inFlight: gated.inFlight,
+    inFlight: gated.inFlight + ('ahead' in gated ? (gated as Lane).ahead : 0),
     ...(Number.isFinite(dueAt) ? { nextDueAt: dueAt } : {}),
   }
 }

@@ -183,13 +183,14 @@ export class Flights {
         // real servers do not answer faster because a test's clock runs
         timeoutMs: options.attemptTimeoutMs * (clock.scale ?? 1),
         gate: strict ? () => durable.then(() => this.#checkLease()) : () => this.#checkLease(),
+        mayBegin: () => this.#mayBegin(plan),
         onOverdue: () => {
           flight.overdue = true
           this.#ground.lanes.releaseSlot(plan)
           flight.giveBack()
           this.#ground.ask()
         },
-        ...(target.kind === 'plugin' && { hints: hintsOf(plan.lane) }),
+        ...(target.kind === 'plugin' && { hints: hintsOf(plan.lane, options.egress.ahead) }),
       },
       clock,
       (result) => {
@@ -205,6 +206,12 @@ export class Flights {
       },
     )
     if (this.#aborting) flight.attempting.abort()
+  }
+
+  /** A hold is for what waits at the transport as well; the message that asks whether it is over goes. */
+  #mayBegin({ lane, probe, egressProbe }: Plan): boolean {
+    const { egress } = this.#ground
+    return (lane.state.phase !== 'held' || probe) && (egress.state.phase !== 'held' || egressProbe)
   }
 
   /** What was claimed may only be sent while nobody else can have taken it over. */
@@ -320,9 +327,13 @@ function addressOf({ address }: Delivery): string {
 }
 
 /** What transports written for steadymail are told of the lane. */
-function hintsOf({ key, policy, limits }: Lane): Readonly<Record<string, unknown>> {
+function hintsOf(
+  { key, policy, limits, inFlight }: Lane,
+  ahead: number | undefined,
+): Readonly<Record<string, unknown>> {
   return {
     lane: key,
+    ...(ahead && { sessions: inFlight }),
     tls: policy.tls,
     concurrency: limits.concurrency,
     messagesPerConnection: policy.messagesPerConnection,

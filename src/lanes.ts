@@ -7,10 +7,23 @@
 // Among ready lanes of one priority the one that had the least so far goes first (start-time fair
 // queueing, in recipients: the deficit round robin of DESIGN in the form that needs no rounds). Its turn is one
 // recipient, or a run of some where a lane's connection is dear: delivered directly, each host set has its own.
+//
+// A direct transport takes messages ahead: beside the one on each connection some that wait behind it. A lane has them
+// only where it gets no further connection, by its own concurrency or because all are taken; then in the middle of its
+// run, so that none is claimed that would keep a connection from another lane.
 // Not here: what a lane's limits are (core/lane.ts) and what is done with a plan (outbox.ts).
 
 import { Heap } from './core/heap.ts'
-import { type Bound, depart, isQuiet, type LaneState, type Opening, opening, openLane } from './core/lane.ts'
+import {
+  type Bound,
+  depart,
+  isQuiet,
+  type LaneState,
+  type Opening,
+  opening,
+  openLane,
+  slotsOf,
+} from './core/lane.ts'
 import type { LaneLimits } from './core/limits.ts'
 import type { Priority } from './core/message.ts'
 import type { EffectivePolicy } from './core/policy-book.ts'
@@ -49,6 +62,8 @@ export interface Lane extends Gated {
   readonly queues: Queue[]
   /** Whether one message may have several recipients here; then a claim asks for them together. */
   several: boolean
+  /** Attempts beside those in flight, which wait behind them; one of them moves up when one of those ends. */
+  ahead: number
   /** Tickets whose probe was refused: the next probe takes another. */
   avoid: readonly string[]
   /** Virtual time: what it has had, in recipients. */
@@ -80,6 +95,7 @@ const LOWER_SHARE = 10
 const FOREVER = Number.POSITIVE_INFINITY
 /** The rank of a ready lane that is in no heap. */
 const ASIDE = Number.NEGATIVE_INFINITY
+const ALONE = { inFlight: 0, probing: false }
 const UNLIMITED: LaneLimits = { burst: 1_000_000_000, caps: [], concurrency: 1_000_000_000 }
 
 export class Lanes {
@@ -97,11 +113,23 @@ export class Lanes {
   readonly #refused = new Map<Gated, readonly Queue[]>()
   readonly #egress: Gated & { readonly connections: number }
   readonly #run: number
+  readonly #ahead: number
+  /** Of all lanes, those in flight. */
+  #connected = 0
 
-  /** @param run how many recipients in a row are one lane's while others are ready */
-  constructor(egress: Gated & { readonly connections: number }, run = 1) {
+  /**
+   * @param run how many recipients in a row are one lane's while others are ready
+   * @param ahead attempts that wait behind each one in flight, where the transport keeps a queue for each lane
+   */
+  constructor(egress: Gated & { readonly connections: number }, run = 1, ahead = 0) {
     this.#egress = egress
     this.#run = run
+    this.#ahead = ahead
+  }
+
+  /** Whether messages go ahead, and no lane gets a further connection. */
+  get isFull(): boolean {
+    return this.#ahead > 0 && this.#connected >= this.#egress.connections
   }
 
   get size(): number {
@@ -132,6 +160,7 @@ export class Lanes {
         queues: [],
         several: false,
         inFlight: 0,
+        ahead: 0,
         probing: false,
         dirty: false,
         saved: state,
@@ -237,10 +266,7 @@ export class Lanes {
     for (const queue of lane.queues) {
       const dueAt = this.#dueAt(queue, now)
       if (dueAt === FOREVER) continue
-      const at = Math.max(
-        dueAt,
-        dueAt <= now ? opening(lane.state, lane.limits, now, lane, queue.priority).at : 0,
-      )
+      const at = Math.max(dueAt, dueAt <= now ? this.#opening(lane, now, queue.priority).at : 0)
       if (at <= now) this.#makeReady(lane, queue.priority)
       else if (at < wakeAt) wakeAt = at
     }
@@ -338,7 +364,7 @@ export class Lanes {
       const lane = this.#ready[priority].pop() as Lane
       if (!lane.ready[priority] || lane.rankAt[priority] !== rank) continue
       lane.ready[priority] = false
-      const open = opening(lane.state, lane.limits, now, lane, priority)
+      const open = this.#opening(lane, now, priority)
       const queue = open.at <= now ? this.#pickQueue(lane, priority, now) : undefined
       if (queue === undefined) {
         this.reschedule(lane, now)
@@ -348,17 +374,56 @@ export class Lanes {
         passedOver.push([priority, lane])
         continue
       }
-      if (this.isKeptFrom(lane, now, priority)) {
-        this.#aside.push([priority, lane])
+      const isKept = this.isKeptFrom(lane, now, priority)
+      const isAlone = this.#ready[priority].size === 0
+      const isBehind =
+        this.#mayWaitBehind(lane) &&
+        (isKept || lane.inFlight >= slotsOf(lane.state, lane.limits)) &&
+        (isAlone || !this.isFull || isInRun(lane))
+      if (isKept && !isBehind) {
         lane.ready[priority] = true
+        if (this.isFull) {
+          // those after it in order have no better claim to what is not there
+          lane.rankAt[priority] = rank
+          this.#ready[priority].push(rank, lane)
+          return undefined
+        }
+        this.#aside.push([priority, lane])
         lane.rankAt[priority] = ASIDE
         continue
       }
-      return this.#take(lane, queue, open, now, undo)
+      if (!isBehind && !isAlone && this.#ahead > 0 && lane.inFlight > 0 && rank < this.#lastRank(lane)) {
+        // it was first for a place behind, and there are connections: others have theirs before it has a second
+        lane.ready[priority] = true
+        lane.rankAt[priority] = this.#lastRank(lane)
+        this.#ready[priority].push(lane.rankAt[priority], lane)
+        continue
+      }
+      return this.#take({ lane, queue, open, isBehind }, now, undo)
     }
   }
 
-  #take(lane: Lane, queue: Queue, open: Opening, now: number, undo: Map<Gated, LaneState>): Plan {
+  /** When a lane may go, behind one in flight where its concurrency is used up. */
+  #opening(lane: Lane, now: number, priority: Priority): Opening {
+    const open = opening(lane.state, lane.limits, now, lane, priority)
+    if (open.bound !== 'concurrency' || !this.#mayWaitBehind(lane)) return open
+    return opening(lane.state, lane.limits, now, ALONE, priority)
+  }
+
+  #mayWaitBehind({ ahead, inFlight, state }: Lane): boolean {
+    return ahead < this.#ahead * inFlight && state.phase === 'open'
+  }
+
+  #take(
+    {
+      lane,
+      queue,
+      open,
+      isBehind,
+    }: { readonly lane: Lane; readonly queue: Queue; readonly open: Opening; readonly isBehind: boolean },
+    now: number,
+    undo: Map<Gated, LaneState>,
+  ): Plan {
     const egress = this.#egressOpening(now, queue.priority)
     const sender = this.#senders.get(queue.sender)
     const senderProbe =
@@ -368,7 +433,12 @@ export class Lanes {
     for (const gated of [lane, this.#egress]) {
       if (!undo.has(gated)) undo.set(gated, gated.state)
       gated.state = depart(gated.state, gated.limits, now, limit)
-      gated.inFlight++
+    }
+    this.#egress.inFlight++
+    if (isBehind) lane.ahead++
+    else {
+      lane.inFlight++
+      this.#connected++
     }
     queue.planned++
     if (open.probe) lane.probing = true
@@ -388,7 +458,12 @@ export class Lanes {
 
   /** Gives back the slot of a plan: nothing was claimed, or its attempt has ended. */
   release(plan: Plan, egressToo: boolean): void {
-    plan.lane.inFlight--
+    const { lane } = plan
+    if (lane.ahead > 0 && lane.inFlight <= slotsOf(lane.state, lane.limits)) lane.ahead--
+    else {
+      lane.inFlight--
+      this.#connected--
+    }
     if (this.#run > 1) this.#resume(plan.lane)
     if (plan.probe) plan.lane.probing = false
     if (plan.sender !== undefined) {
@@ -413,7 +488,7 @@ export class Lanes {
 
   /** Its connection is free again: it goes before those that would need another. */
   #resume(lane: Lane): void {
-    if (lane.inFlight > 0) return
+    if (lane.inFlight > 0 && this.#ahead === 0) return
     for (const priority of [0, 1, 2] as const) {
       if (lane.ready[priority] && this.#rank(lane) < lane.rankAt[priority]) this.#place(lane, priority)
     }
@@ -423,9 +498,15 @@ export class Lanes {
    * The least goes first. Of those in the middle of their run the one that has come farthest, so that few connections
    * are kept busy and none is taken away; a second attempt at a time only after all others have had their run.
    */
-  #rank({ served, runFrom, inFlight }: Lane): number {
+  #rank(lane: Lane): number {
+    const { served, runFrom, inFlight } = lane
     if (this.#run === 1) return served
-    return inFlight > 0 ? runFrom + this.#run + 0.5 : runFrom - (served - runFrom) / this.#run
+    if (inFlight > 0 && !(this.#mayWaitBehind(lane) && isInRun(lane))) return this.#lastRank(lane)
+    return runFrom - (served - runFrom) / this.#run
+  }
+
+  #lastRank({ runFrom }: Lane): number {
+    return runFrom + this.#run + 0.5
   }
 
   /** The moment from which a queue's head may go, its From domain considered. */
@@ -474,6 +555,9 @@ export class Lanes {
 
   /** Whether the lane has a slot and taking one more would leave none: that one is for a lane without. */
   isKeptFrom(lane: Lane, now: number, priority: Priority): boolean {
+    if (this.#ahead > 0) {
+      return this.#connected + (lane.inFlight > 0 ? 1 : 0) >= this.#egress.connections
+    }
     if (lane.inFlight === 0 || this.#egress.inFlight === 0) return false
     const { connections, limits } = this.#egress
     // what is claimed ahead waits behind a lane that hangs: it may hang all connections but one
@@ -514,4 +598,8 @@ export class Lanes {
     this.#wakes = new Heap()
     for (const lane of this.#lanes.values()) if (lane.wakeAt !== FOREVER) this.#wakes.push(lane.wakeAt, lane)
   }
+}
+
+function isInRun({ served, runFrom }: Lane): boolean {
+  return served > runFrom
 }

@@ -729,10 +729,13 @@ function mxLookup({ resolveMx }: ResolvedOptions, target: Target): MxLookup | un
 function egressOf({ egress, onUncertain }: ResolvedOptions, target: Target): ResolvedOptions['egress'] {
   const connections = egress.concurrency ?? target.maxConnections ?? egress.limits.concurrency
   // A pool has a queue of its own: with one message in it for each connection, none waits for our next commit.
+  // A direct transport has one for each set of hosts, and says how many it makes use of.
   // Where what was sent by a process that died must not be sent again, nothing is claimed ahead.
-  const ahead = egress.concurrency === undefined && target.kind === 'smtp-pool' && onUncertain === 'retry'
-  const concurrency = ahead ? 2 * connections : connections
-  return { ...egress, connections, limits: { ...egress.limits, concurrency } }
+  const mayGoAhead = egress.concurrency === undefined && onUncertain === 'retry'
+  const ahead = mayGoAhead ? target.ahead : 0
+  const queued = mayGoAhead && target.kind === 'smtp-pool' ? 1 : ahead
+  const concurrency = (1 + queued) * connections
+  return { ...egress, connections, ahead, limits: { ...egress.limits, concurrency } }
 }
 
 /** A time that passes, unless it is not waited for any more. */

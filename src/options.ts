@@ -102,6 +102,8 @@ export interface ResolvedEgress {
   readonly limits: LaneLimits
   /** What the transport can have on the wire; `limits.concurrency` may be more, where the transport has a queue. */
   readonly connections?: number
+  /** Attempts of a lane that wait at the transport behind each one that is under way. */
+  readonly ahead?: number
   /** As stated; where it was not, the pool's `maxConnections` comes before the 5 of `limits`. */
   readonly concurrency: number | undefined
   readonly gate: EgressGate | undefined

@@ -77,9 +77,9 @@ export class Outbox {
   constructor(parts: OutboxParts) {
     const now = parts.clock.now()
     this.parts = parts
-    const { limits, connections } = parts.options.egress
+    const { limits, connections, ahead } = parts.options.egress
     this.egress = new Egress(limits, now, connections)
-    this.lanes = new Lanes(this.egress, parts.route === 'direct' ? RUN : 1)
+    this.lanes = new Lanes(this.egress, parts.route === 'direct' ? RUN : 1, ahead)
     this.owner = new Ownership(parts.store, parts.ownerId, parts.clock)
     this.teller = new Teller(parts.events, parts.store, parts.clock)
     this.flights = new Flights({
@@ -497,7 +497,8 @@ export class Outbox {
     if (!this.#stopped || this.#chores.length > 0)
       for (const chore of this.#chores) at = Math.min(at, chore.at())
     // the turn that has just ended could not begin it: something else has to happen first, and asks for the next turn
-    const waits = this.egress.free <= 0 || !this.#mayClaim() || (this.#permits?.asking ?? 0) > 0
+    const waits =
+      this.egress.free <= 0 || this.lanes.isFull || !this.#mayClaim() || (this.#permits?.asking ?? 0) > 0
     if (work <= now) at = Math.max(at, now + (waits ? LOOK_AGAIN_MS : LOOK_SOON_MS))
     if (at !== this.#timerAt || this.#timer === undefined) {
       this.#timer?.cancel()

@@ -38,6 +38,11 @@ export interface TransportFacts {
   readonly route?: 'relay' | 'direct'
   /** Attempts it can have under way. */
   readonly maxConnections?: number
+  /**
+   * Messages that it makes use of beside the one on each connection: they wait for it, a lane's no longer than their lane is
+   * open (`mayBegin`) and on no more connections than it has (`sessions` of its hints). @default 0
+   */
+  readonly ahead?: number
   /** It uses of a signal only `aborted` and the `abort` listeners, and is given one without an AbortSignal's cost. @default false */
   readonly quickSignal?: boolean
   /** The best MX host of a domain, and the same from memory. */
@@ -57,6 +62,8 @@ export interface Target {
   readonly defaultRoute: 'relay' | 'direct'
   /** The pool's `maxConnections`, or what the transport says of itself. */
   readonly maxConnections: number | undefined
+  /** Messages that it makes use of beside the one on each connection. */
+  readonly ahead: number
   /** MX hosts, where the transport knows them. */
   readonly mx: TransportMx | undefined
   /** For explanations and logs; holds no credentials. */
@@ -225,6 +232,7 @@ function target({ kind, name, transporter, transport, owned, options }: Parts): 
     transporter,
     transport,
     owned,
+    ahead: facts?.steadymail?.ahead ?? 0,
     mx: mxOf(facts?.steadymail),
     defaultRoute: facts?.steadymail?.route === 'direct' ? 'direct' : 'relay',
     maxConnections:

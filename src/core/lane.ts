@@ -37,6 +37,7 @@ import { opensAt, spend, used } from './window.ts'
 
 export { type Arrival, arrive, type LaneEvent } from './lane-arrival.ts'
 export { speaksOfMessage } from './lane-hold.ts'
+export { slotsOf } from './lane-pace.ts'
 export { isWorthSaving, loadLane, saveLane } from './lane-saved.ts'
 export { clampLane, isQuiet, type LaneState, openLane } from './lane-state.ts'
 export { type LaneView, viewLane } from './lane-view.ts'

@@ -1,7 +1,7 @@
 // Direct delivery behind wrapTransport: lanes by who answers, holds, and the session in the history.
 
 import { type Explanation, type Mailer, memoryStore, type WrapOptions, wrapTransport } from 'steadymail'
-import { type ManualClock, manualClock } from 'steadymail/testing'
+import { type ManualClock, manualClock, type SmtpAnswer, type SmtpLogLine } from 'steadymail/testing'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { classifyReply } from '../../src/builtin.ts'
 import { type MxTransportOptions, parseMxOptions } from '../../src/mx/options.ts'
@@ -165,13 +165,16 @@ describe('wrapTransport(mxTransport())', () => {
     expect(server.log.filter(({ text }) => text === 'QUIT')).toHaveLength(1)
   })
 
-  describe('with more host sets than connections', () => {
+  describe.each([
+    ['one attempt for each', { egress: { concurrency: 4 } }],
+    ['messages ahead of them', {}],
+  ] as const)('with more host sets than connections, and %s', (_, options) => {
     const MX = 40
     const EACH = 20
 
     async function delivered(counts: readonly number[]) {
       const server = await w.server('mx.test', '127.0.5.1')
-      const mailer = mailerOf({ egress: { concurrency: 4 } }, { maxConnections: 4 })
+      const mailer = mailerOf(options, { maxConnections: 4 })
       const { run } = runner(clock, mailer)
       const notBefore = clock.now() + 60_000
       const mails = counts.flatMap((count, i) => {
@@ -200,6 +203,91 @@ describe('wrapTransport(mxTransport())', () => {
     })
   })
 
+  describe('hands over messages ahead', () => {
+    const policies = [{ name: 'acme', domains: ['acme.test'], concurrency: 1, rate: '1000/s' as const }]
+
+    /** Ten messages to a server that does not answer the first of them until it is let go. */
+    async function waiting(options: Partial<WrapOptions>, dot: SmtpAnswer) {
+      let letGo = () => {}
+      const going = new Promise<void>((resolve) => {
+        letGo = resolve
+      })
+      let dots = 0
+      const server = await w.server('mx1.test', '127.0.5.1', {
+        script: async (event) => {
+          if (event.phase !== 'dot' || ++dots > 1) return undefined
+          await going
+          return dot
+        },
+      })
+      w.domain('acme.test', 'mx1.test')
+      const transport = w.transport()
+      const mailer = wrapTransport(transport, { store: memoryStore(), policies, ...options })
+      close.push(() => mailer.close({ timeout: 0 }))
+      const tickets = []
+      for (let i = 0; i < 10; i++) tickets.push(await mailer.sendWithRetry(mail(`a${i}@acme.test`)))
+      while (dots === 0) await new Promise(setImmediate)
+      for (let i = 0; i < 20; i++) await new Promise(setImmediate)
+      return { server, transport, mailer, tickets, letGo }
+    }
+
+    it('two for each connection of a lane, where nothing else is said; none has a connection more', async () => {
+      const { server, mailer, tickets, letGo } = await waiting({}, '250 2.0.0 Ok')
+      expect((await mailer.health()).inFlight).toBe(3)
+      const lane = (await mailer.lanes()).find((one) => one.waiting > 0)
+      expect(lane).toMatchObject({ inFlight: 3, waiting: 7 })
+      letGo()
+      await Promise.all(tickets.map((ticket) => ticket.settled()))
+      expect(server.counts).toMatchObject({ connections: 1, messages: 10 })
+    })
+
+    it.each([
+      ['the slots are stated', { egress: { concurrency: 10 } }],
+      ['what may have been sent is not sent again', { onUncertain: 'park' }],
+    ] as const)('none where %s', async (_, options) => {
+      const { mailer, tickets, letGo } = await waiting(options, '250 2.0.0 Ok')
+      expect((await mailer.health()).inFlight).toBe(1)
+      letGo()
+      await Promise.all(tickets.map((ticket) => ticket.settled()))
+    })
+
+    it('and none of them begins in a hold: it is given back as if it had not been tried', async () => {
+      const { server, mailer, tickets, letGo } = await waiting({}, '421 4.7.0 Too many messages, slow down')
+      letGo()
+      while ((await mailer.health()).inFlight > 0) await new Promise(setImmediate)
+      const states = await Promise.all(tickets.map((ticket) => mailer.status(ticket.id)))
+      expect(states.map((state) => state?.recipients[0]?.history.length)).toEqual([
+        1,
+        ...new Array(9).fill(0),
+      ])
+      expect(server.counts).toMatchObject({ connections: 1, messages: 0 })
+    })
+
+    it('on no more sessions than the lane has, whatever hosts they are for', async () => {
+      const sinks = await w.server('mx.test', '127.0.5.3', {
+        script: async (event) => {
+          if (event.phase === 'dot') await new Promise((resolve) => setTimeout(resolve, 5))
+          return undefined
+        },
+      })
+      const many = Array.from({ length: 12 }, (_, i) => `d${i}.test`)
+      for (const domain of many) {
+        w.domain(domain, `mx.${domain}`)
+        w.dns.zone.set(`mx.${domain}`, [a('127.0.5.3')])
+      }
+      const one = { name: 'one', domains: many, lane: 'one', concurrency: 2, rate: '1000/s' as const }
+      const mailer = wrapTransport(w.transport(), { store: memoryStore(), policies: [one] })
+      close.push(() => mailer.close({ timeout: 0 }))
+      await Promise.all(
+        Array.from({ length: 60 }, (_, i) => mailer.sendWithRetry(mail(`a@${many[i % many.length]}`))),
+      )
+      await mailer.idle()
+      expect(sinks.counts.messages).toBe(60)
+      // idle ones do not count: what is bounded is how many are spoken on
+      expect(atOnce(sinks.log)).toBeLessThanOrEqual(2)
+    })
+  })
+
   it('fails at once what a null MX refuses, and nothing that DNS only mislays', async () => {
     w.dns.zone.set('null.test', [mx('', 0)])
     w.dns.zone.set('broken.test', 'SERVFAIL')
@@ -217,3 +305,15 @@ describe('wrapTransport(mxTransport())', () => {
     expect((await run(later.settled())).status).toBe('accepted')
   })
 })
+
+/** The most sessions that were between MAIL and the answer to the dot at a time. */
+function atOnce(log: readonly SmtpLogLine[]): number {
+  const under = new Set<number>()
+  let most = 0
+  for (const { kind, session, text, phase } of log) {
+    if (kind === 'command' && text.startsWith('MAIL')) under.add(session)
+    if (kind === 'reply' && phase === 'dot') under.delete(session)
+    most = Math.max(most, under.size)
+  }
+  return most
+}

@@ -8,6 +8,7 @@ import type mxConnect from 'mx-connect'
 import type { Clock } from '../clock.ts'
 import { SteadymailError } from '../core/error.ts'
 import type { Reply } from '../core/reply.ts'
+import { Dials } from './dials.ts'
 import type { DnsAnswer, MxRecord } from './dns-wire.ts'
 import type { Hosts } from './hosts.ts'
 import { isReserved } from './reserved.ts'
@@ -44,6 +45,10 @@ export interface OpenWish {
   /** Addresses not to be asked again for this message; those that refuse are added. */
   readonly tried: Set<string>
   readonly stop: Stop | undefined
+  /** Whether it may still begin, after it has waited. */
+  readonly mayBegin: () => boolean
+  /** Gives the socket it may open to others until the promise resolves, and has one again when this does. */
+  readonly standAside: (until: Promise<void>) => Promise<void>
   readonly onClosed: () => void
 }
 
@@ -61,6 +66,7 @@ export class Connector {
   readonly #resolver: RouteResolver
   readonly #hosts: Hosts
   readonly #policies: StsPolicies
+  readonly #dials: Dials
   #connect: Promise<Connect> | undefined
 
   constructor(
@@ -72,6 +78,12 @@ export class Connector {
     this.#resolver = parts.resolver
     this.#hosts = parts.hosts
     this.#policies = parts.policies
+    this.#dials = new Dials(parts.clock)
+  }
+
+  /** Addresses that are being connected to. */
+  get dialing(): number {
+    return this.#dials.size
   }
 
   /** Asks host after host until one takes a session. */
@@ -81,6 +93,10 @@ export class Connector {
     for (const skipped of [this.#hosts.restingAddresses(), []]) {
       for (;;) {
         const connection = await this.#next(search, [...wish.tried, ...skipped])
+        if (search.crowded !== undefined) {
+          await this.#queue(search, search.crowded)
+          if (!wish.stop?.aborted) continue
+        }
         if (!connection) break
         const session = await this.#introduce(search, connection)
         if (session) return { session, lines: [...search.lines, ...session.opening] }
@@ -91,20 +107,42 @@ export class Connector {
     return { session: undefined, reply: search.outcome(), lines: search.lines }
   }
 
+  /** Others are connecting to this address: waits for one of them, or learns from them that it is of no use. */
+  async #queue(search: Search, address: string): Promise<void> {
+    const { wish } = search
+    const known = this.#hosts.resting(address)
+    if (!known && !this.#dials.isSlow(address)) {
+      await wish.standAside(this.#dials.wait(address))
+      return
+    }
+    const text = `others are connecting to ${address}, and have not been answered`
+    const reply: Reply = known ?? { text, phase: 'greeting', errno: 'ETIMEDOUT' }
+    search.refused({ ...reply, ...search.where(address) })
+    search.lines.push(`* ${text}`)
+    wish.tried.add(address)
+  }
+
   async #next(search: Search, ignored: readonly string[]): Promise<mxConnect.Connection | undefined> {
     const { wish } = search
     const connect = await this.#load()
+    search.crowded = undefined
     try {
-      return await connect({
+      const connection = await connect({
         ...this.#options(wish.route.domain, search),
         mx: search.hosts,
         ignoreMXHosts: ignored,
         mtaSts: { enabled: wish.sts !== 'none', cache: this.#policies.cache },
         dane: { enabled: this.#settings.dane, resolveTlsa: (name) => this.#tlsa(search, name) },
-        connectHook: (_delivery, _options, callback) => {
-          // its error ends the search: nobody waits any more, or enough have been asked
-          const isOver = wish.stop?.aborted || wish.tried.size >= MAX_TRIED
-          callback(isOver ? new Error('no further host is asked') : undefined)
+        connectHook: (_delivery, { host }, callback) => {
+          // its error ends the search: nobody waits any more, enough have been asked, or it is somebody else's turn
+          const isOver = wish.stop?.aborted || wish.tried.size >= MAX_TRIED || !wish.mayBegin()
+          if (!isOver && this.#dials.isBusy(host)) search.crowded = host
+          if (isOver || search.crowded !== undefined) callback(new Error('no further host is asked'))
+          else {
+            search.dialing = host
+            this.#dials.begin(host)
+            callback()
+          }
         },
         connectError: (error, _delivery, { host }) => {
           const reply = search.refusal(error, host)
@@ -113,14 +151,25 @@ export class Connector {
           if (host === undefined) return
           wish.tried.add(host)
           if (error.category === 'network') this.#hosts.refused(host, reply)
+          this.#failed(search)
         },
       })
+      if (search.dialing !== undefined) this.#dials.end(search.dialing)
+      search.dialing = undefined
+      return connection
     } catch (error) {
+      this.#failed(search)
       if (!(error instanceof Error)) throw error
+      if (search.crowded !== undefined) return undefined
       // mx-connect repeats the first host's error, and has one of its own when nobody was left to ask
       if (!search.isRefused) search.unresolved(search.refusal(error as mxConnect.Failure))
       return undefined
     }
+  }
+
+  #failed(search: Search): void {
+    if (search.dialing !== undefined) this.#dials.fail(search.dialing)
+    search.dialing = undefined
   }
 
   async #introduce(search: Search, connection: mxConnect.Connection): Promise<Session | undefined> {
@@ -283,6 +332,10 @@ class Search {
   readonly lines: string[] = []
   /** Hosts whose TLSA records are none that can be checked: TLS is a must, its certificate is not (RFC 7672 §2.2). */
   readonly unverifiable = new Set<string>()
+  /** The address that is being connected to. */
+  dialing: string | undefined
+  /** The address that enough others are connecting to. */
+  crowded: string | undefined
   #refusal: Reply | undefined
   #unresolved: Reply | undefined
   #blocked: { readonly name: string; readonly address: string } | undefined
@@ -312,6 +365,11 @@ class Search {
 
   blocked(name: string, address: string): void {
     this.#blocked = { name, address }
+  }
+
+  /** The host at an address. */
+  where(address: string): Pick<Reply, 'host' | 'address'> {
+    return { host: this.#names.get(address) ?? address, address }
   }
 
   /** What mx-connect says of the host at this address, or of all, as a reply. */

@@ -31,7 +31,7 @@ declare module 'mx-connect' {
     localAddressIPv6?: string | undefined
     ignoreMXHosts: readonly string[]
     dnsOptions: { ignoreIPv6: boolean; preferIPv6: boolean; resolve: Resolve }
-    connectHook?: (delivery: unknown, options: unknown, callback: (error?: Error) => void) => void
+    connectHook?: (delivery: unknown, options: { host: string }, callback: (error?: Error) => void) => void
     connectError?: (error: Failure, delivery: unknown, options: { host?: string }) => void
     mtaSts: {
       enabled: boolean

@@ -59,6 +59,8 @@ export type Lease =
 interface Waiter {
   readonly wish: Wish
   readonly resolve: (lease: Lease | Promise<Lease>) => void
+  /** Goes on with opening a session, where that has begun and its socket was given to others meanwhile. */
+  readonly resume?: () => void
 }
 
 interface Group {
@@ -68,6 +70,8 @@ interface Group {
   readonly waiting: Waiter[]
   /** Sockets, those that are being opened or closed included. */
   open: number
+  /** Openings that gave their socket to others for a while. */
+  aside: number
 }
 
 /** What a lane has of the sessions: those lent, and those being opened for it. */
@@ -179,8 +183,8 @@ export class Pool {
   /** Gives a session to whoever waits for these hosts. */
   #handOn(group: Group, session: Session): boolean {
     if (group.waiting.length === 0) return false
-    const waiter = takeFirst(group.waiting, ({ wish }) => {
-      return suits(session, wish) && hasRoom(this.#laneFor(wish))
+    const waiter = takeFirst(group.waiting, ({ wish, resume }) => {
+      return !resume && suits(session, wish) && hasRoom(this.#laneFor(wish))
     })
     if (!waiter) return false
     const lane = this.#laneFor(waiter.wish)
@@ -196,8 +200,8 @@ export class Pool {
     const lane = this.#lent.get(session)
     if (!group || !lane || group.waiting.length === 0 || this.#closed || lane.busy > lane.most)
       return undefined
-    const waiter = takeFirst(group.waiting, ({ wish }) => {
-      if (!wish.follows || wish.stop?.aborted || keyOf(wish) !== lane.key) return false
+    const waiter = takeFirst(group.waiting, ({ wish, resume }) => {
+      if (resume || !wish.follows || wish.stop?.aborted || keyOf(wish) !== lane.key) return false
       return suits(session, wish) && session.unable(wish.transaction) === undefined && wish.mayBegin()
     })
     if (!waiter) return undefined
@@ -225,7 +229,7 @@ export class Pool {
     const key = sts === 'none' ? route.key : `${route.key} for ${route.domain}`
     const known = this.#groups.get(key)
     if (known) return known
-    const group: Group = { key, idle: [], waiting: [], open: 0 }
+    const group: Group = { key, idle: [], waiting: [], open: 0, aside: 0 }
     this.#groups.set(key, group)
     return group
   }
@@ -275,12 +279,9 @@ export class Pool {
         this.#queues.delete(group)
         return
       }
-      if (waiter.wish.stop?.aborted) {
-        this.#dismiss(group, ABORTED)
-        continue
-      }
-      if (!waiter.wish.mayBegin()) {
-        this.#dismiss(group, HELD)
+      const isOver = waiter.wish.stop?.aborted ? ABORTED : waiter.wish.mayBegin() ? undefined : HELD
+      if (isOver && !waiter.resume) {
+        this.#dismiss(group, isOver)
         continue
       }
       const lane = this.#laneFor(waiter.wish)
@@ -288,7 +289,7 @@ export class Pool {
         lane.blocked.add(group)
         return
       }
-      const session = this.#takeIdle(group, waiter.wish, lane)
+      const session = waiter.resume ? undefined : this.#takeIdle(group, waiter.wish, lane)
       if (session) {
         group.waiting.shift()
         waiter.resolve(this.#lend(session, waiter.wish, lane))
@@ -308,7 +309,8 @@ export class Pool {
       group.open++
       lane.busy++
       this.#open++
-      this.#openFor(group, waiter, lane)
+      if (waiter.resume) waiter.resume()
+      else this.#openFor(group, waiter)
     }
   }
 
@@ -320,8 +322,9 @@ export class Pool {
     this.#forget(this.#laneFor(waiter.wish))
   }
 
-  async #openFor(group: Group, { wish, resolve }: Waiter, lane: LaneUse): Promise<void> {
-    const opened = await this.#try(wish)
+  async #openFor(group: Group, { wish, resolve }: Waiter): Promise<void> {
+    const opened = await this.#try(group, wish)
+    const lane = this.#laneFor(wish)
     if (opened.session) {
       this.#groupOf.set(opened.session, group)
       this.#lent.set(opened.session, lane)
@@ -333,12 +336,13 @@ export class Pool {
     resolve(opened.session ? { ...opened, reused: false } : opened)
   }
 
-  async #try(wish: Wish): Promise<Opened> {
+  async #try(group: Group, wish: Wish): Promise<Opened> {
     let session: Session | undefined
     let gone = false
     try {
       const opened = await this.#connector.open({
         ...wish,
+        standAside: (until) => this.#standAside(group, wish, until),
         onClosed: () => {
           if (session) this.#gone(session)
           else gone = true
@@ -351,6 +355,22 @@ export class Pool {
       const text = error instanceof Error ? error.message : String(error)
       return { session: undefined, reply: { text, phase: 'unknown', errno: 'ECONNECTION' }, lines: [] }
     }
+  }
+
+  /** Whoever is opening a session gives its socket away, and waits for one again once it can use it. */
+  async #standAside(group: Group, wish: Wish, until: Promise<void>): Promise<void> {
+    const lane = this.#laneFor(wish)
+    group.aside++
+    lane.busy--
+    this.#freed(group)
+    this.#unblock(lane)
+    await until
+    group.aside--
+    await new Promise<void>((resume) => {
+      group.waiting.unshift({ wish, resolve: () => resume(), resume })
+      this.#queues.add(group)
+      this.#serve(group)
+    })
   }
 
   #gone(session: Session): void {
@@ -371,7 +391,7 @@ export class Pool {
     group.open--
     this.#open--
     this.#serve(group)
-    if (group.open === 0 && group.waiting.length === 0) this.#groups.delete(group.key)
+    if (group.open + group.waiting.length + group.aside === 0) this.#groups.delete(group.key)
     for (const other of [...this.#queues]) {
       if (this.#open >= this.#settings.maxConnections) return
       // to the end of the line, so that no host set is served twice before another is once

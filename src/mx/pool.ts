@@ -120,8 +120,19 @@ export class Pool {
     return this.#open
   }
 
-  get groups(): number {
-    return this.#groups.size
+  /** How much of what it is kept: bounded by what is open or waits. */
+  get kept(): {
+    readonly groups: number
+    readonly sessions: number
+    readonly lanes: number
+    readonly lent: number
+  } {
+    return {
+      groups: this.#groups.size,
+      sessions: this.#groupOf.size,
+      lanes: this.#lanes.size,
+      lent: this.#lent.size,
+    }
   }
 
   /** A session for one transaction. Resolves when there is one, or nobody of the route takes any. */

@@ -22,6 +22,10 @@ export interface Listener {
   closed(): void
 }
 
+/** Where a message, its end and what follows are put together for one write; a buffer for each costs as much as the write. */
+const SHEET = 32_768
+let spare = Buffer.allocUnsafeSlow(SHEET)
+
 export class Line {
   #socket: Socket
   #reader: ReplyReader = replyReader()
@@ -60,12 +64,14 @@ export class Line {
   /** Body and end in one segment. */
   writeWhole(body: Uint8Array, end: string): void {
     if (this.#lost) return
-    // copied: one buffer costs less than a list of two
     const { length } = body
-    const all = Buffer.allocUnsafe(length + Buffer.byteLength(end))
-    all.set(body)
-    all.write(end, length)
-    this.#socket.write(all)
+    const size = length + Buffer.byteLength(end)
+    const sheet = size > SHEET ? Buffer.allocUnsafe(size) : spare
+    sheet.set(body)
+    sheet.write(end, length)
+    this.#socket.write(sheet.subarray(0, size))
+    // what is not with the system yet is still read from it
+    if (sheet === spare && this.#socket.writableLength > 0) spare = Buffer.allocUnsafeSlow(SHEET)
   }
 
   /** Resolves when there is room for more, or nothing more can be written. */

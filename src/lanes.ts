@@ -375,11 +375,13 @@ export class Lanes {
         continue
       }
       const isKept = this.isKeptFrom(lane, now, priority)
-      const isAlone = this.#ready[priority].size === 0
+      const others = this.#ready[priority].size
+      // others will have what is free: it goes on behind the one it has
+      const isScarce = others >= this.#egress.connections - this.#connected && rank < this.#lastRank(lane)
       const isBehind =
         this.#mayWaitBehind(lane) &&
-        (isKept || lane.inFlight >= slotsOf(lane.state, lane.limits)) &&
-        (isAlone || !this.isFull || isInRun(lane))
+        (isKept || isScarce || lane.inFlight >= slotsOf(lane.state, lane.limits)) &&
+        (others === 0 || !this.isFull || isInRun(lane))
       if (isKept && !isBehind) {
         lane.ready[priority] = true
         if (this.isFull) {
@@ -392,8 +394,8 @@ export class Lanes {
         lane.rankAt[priority] = ASIDE
         continue
       }
-      if (!isBehind && !isAlone && this.#ahead > 0 && lane.inFlight > 0 && rank < this.#lastRank(lane)) {
-        // it was first for a place behind, and there are connections: others have theirs before it has a second
+      if (!isBehind && others > 0 && this.#ahead > 0 && lane.inFlight > 0 && rank < this.#lastRank(lane)) {
+        // it was first for a place behind, and there are connections for all: it has its second after their first
         lane.ready[priority] = true
         lane.rankAt[priority] = this.#lastRank(lane)
         this.#ready[priority].push(lane.rankAt[priority], lane)

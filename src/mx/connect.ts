@@ -94,8 +94,8 @@ export class Connector {
       for (;;) {
         const connection = await this.#next(search, [...wish.tried, ...skipped])
         if (search.crowded !== undefined) {
-          await this.#queue(search, search.crowded)
-          if (!wish.stop?.aborted) continue
+          this.#passOver(search, search.crowded)
+          continue
         }
         if (!connection) break
         const session = await this.#introduce(search, connection)
@@ -107,19 +107,31 @@ export class Connector {
     return { session: undefined, reply: search.outcome(), lines: search.lines }
   }
 
-  /** Others are connecting to this address: waits for one of them, or learns from them that it is of no use. */
-  async #queue(search: Search, address: string): Promise<void> {
+  /** Whether to connect to this address: when not too many others are doing so, and as long as that is worth waiting for. */
+  async #takeTurn(search: Search, address: string): Promise<boolean> {
     const { wish } = search
-    const known = this.#hosts.resting(address)
-    if (!known && !this.#dials.isSlow(address)) {
+    for (;;) {
+      if (wish.stop?.aborted || wish.tried.size >= MAX_TRIED || !wish.mayBegin()) return false
+      if (!this.#dials.isBusy(address)) {
+        search.dialing = address
+        this.#dials.begin(address)
+        return true
+      }
+      if (this.#hosts.resting(address) || this.#dials.isSlow(address)) {
+        search.crowded = address
+        return false
+      }
       await wish.standAside(this.#dials.wait(address))
-      return
     }
+  }
+
+  /** Others are connecting to this address, and it does not answer: what they know of it is enough. */
+  #passOver(search: Search, address: string): void {
     const text = `others are connecting to ${address}, and have not been answered`
-    const reply: Reply = known ?? { text, phase: 'greeting', errno: 'ETIMEDOUT' }
+    const reply = this.#hosts.resting(address) ?? { text, phase: 'greeting', errno: 'ETIMEDOUT' }
     search.refused({ ...reply, ...search.where(address) })
     search.lines.push(`* ${text}`)
-    wish.tried.add(address)
+    search.wish.tried.add(address)
   }
 
   async #next(search: Search, ignored: readonly string[]): Promise<mxConnect.Connection | undefined> {
@@ -134,15 +146,10 @@ export class Connector {
         mtaSts: { enabled: wish.sts !== 'none', cache: this.#policies.cache },
         dane: { enabled: this.#settings.dane, resolveTlsa: (name) => this.#tlsa(search, name) },
         connectHook: (_delivery, { host }, callback) => {
-          // its error ends the search: nobody waits any more, enough have been asked, or it is somebody else's turn
-          const isOver = wish.stop?.aborted || wish.tried.size >= MAX_TRIED || !wish.mayBegin()
-          if (!isOver && this.#dials.isBusy(host)) search.crowded = host
-          if (isOver || search.crowded !== undefined) callback(new Error('no further host is asked'))
-          else {
-            search.dialing = host
-            this.#dials.begin(host)
-            callback()
-          }
+          this.#takeTurn(search, host).then((isOurs) => {
+            // an error ends the search: nobody waits any more, enough have been asked, or others ask in vain
+            callback(isOurs ? undefined : new Error('no further host is asked'))
+          })
         },
         connectError: (error, _delivery, { host }) => {
           const reply = search.refusal(error, host)

@@ -296,7 +296,7 @@ export class Pool {
         continue
       }
       const lane = this.#laneFor(waiter.wish)
-      if (!hasRoom(lane)) {
+      if (!hasRoom(lane) && !waiter.resume) {
         lane.blocked.add(group)
         return
       }
@@ -318,10 +318,12 @@ export class Pool {
       }
       group.waiting.shift()
       group.open++
-      lane.busy++
       this.#open++
       if (waiter.resume) waiter.resume()
-      else this.#openFor(group, waiter)
+      else {
+        lane.busy++
+        this.#openFor(group, waiter)
+      }
     }
   }
 
@@ -370,11 +372,9 @@ export class Pool {
 
   /** Whoever is opening a session gives its socket away, and waits for one again once it can use it. */
   async #standAside(group: Group, wish: Wish, until: Promise<void>): Promise<void> {
-    const lane = this.#laneFor(wish)
+    // its lane still has it under way: another of the same would only stand beside it
     group.aside++
-    lane.busy--
     this.#freed(group)
-    this.#unblock(lane)
     await until
     group.aside--
     await new Promise<void>((resume) => {

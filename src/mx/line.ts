@@ -23,7 +23,7 @@ export interface Listener {
 }
 
 /** Where a message, its end and what follows are put together for one write; a buffer for each costs as much as the write. */
-const SHEET = 32_768
+const SHEET = 16_384
 let spare = Buffer.allocUnsafeSlow(SHEET)
 
 export class Line {

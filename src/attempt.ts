@@ -83,6 +83,8 @@ export interface FrozenMessage {
 /** As many as nodemailer 10 allows by default; 7 to 9 would begin again without end. */
 const MAX_RESENDS = 5
 
+const HELD_BACK = { error: new Error('it may not begin any more') }
+
 /** In place of an error, when the try ended from our side. */
 const OURS = Symbol('given up')
 
@@ -264,9 +266,10 @@ class Try implements Attempting {
 
   /** For TryMessage. */
   mayBegin(): boolean {
-    if (this.request.mayBegin?.() !== false) return true
-    this.refusal ??= { error: new Error('it may not begin any more') }
-    return false
+    const mayBegin = this.request.mayBegin?.() !== false
+    if (!mayBegin) this.refusal ??= HELD_BACK
+    else if (this.refusal === HELD_BACK) this.refusal = undefined
+    return mayBegin
   }
 
   /** The gate, every time a body is opened. */

@@ -7,7 +7,8 @@ import { mxTransport } from '../../src/mx.ts'
 import { outcomes, send } from './world.ts'
 
 const MESSAGES = 300
-const SENDERS = 12
+// more than there are connections: messages wait, and follow each other on a session
+const SENDERS = 40
 const servers: Server[] = []
 
 afterEach(async () => {

@@ -262,7 +262,7 @@ it('a successor brings what a killed process left to the tables a part at a time
   }
   expect(waiting).toBe(1700)
   expect(answers).toContain('waiting')
-  expect(counter.ran.get('COMMIT'), '500 messages each').toBeGreaterThanOrEqual(4)
+  expect(counter.ran.get('COMMIT'), '250 messages each').toBeGreaterThanOrEqual(7)
   expect(await claim(next, successor, 3)).toHaveLength(3)
   await next.close()
   audit(copy)

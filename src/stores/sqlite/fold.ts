@@ -77,8 +77,8 @@ export interface Reach {
   readonly hasty?: boolean
 }
 
-/** Of what has stayed too long, so many go in one fold: some 20 ms. */
-const OVERDUE = 400
+/** Of what has stayed too long, so many go in one fold: some 6 ms. */
+const OVERDUE = 128
 
 export class Fold {
   readonly #fresh: Fresh

@@ -13,8 +13,8 @@ const FOLD_MS = 250
 const MOST = 4
 /** A look takes some 50 µs; that others commit in each of so many is not to be expected. */
 const READ_AGAIN = 8
-/** Fresh mail that is brought to the tables in one go: some 25 ms. */
-const SLICE = 500
+/** Fresh mail that is brought to the tables in one go: some 12 ms. */
+const SLICE = 250
 
 export class Folding {
   readonly #commits: Commits

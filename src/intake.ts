@@ -4,6 +4,7 @@
 import PQueue from 'p-queue'
 import { Aborts } from './aborts.ts'
 import { addressKey, domainOf } from './address.ts'
+import { systemClock } from './clock.ts'
 import { SteadymailError } from './core/error.ts'
 import type { Message } from './core/message.ts'
 import type { Events } from './events.ts'
@@ -102,7 +103,7 @@ export class Intake {
   }
 
   /**
-   * An attachment may never end, or a plugin answer: closing, or the signal, gives the slot back. By a promise of its
+   * An attachment may never end, or a plugin answer: time, closing or the signal gives the slot back. By a promise of its
    * own: raced with one that had waited for long, what is built stays in memory until everything is collected.
    */
   async #freezeUnlessStopped(mail: unknown, signal: AbortSignal | undefined): Promise<Frozen> {
@@ -111,10 +112,12 @@ export class Intake {
       stop = reject
     })
     const forget = this.#stopOn(signal, stop)
-    const { maxMessageBytes } = this.#options
+    const { maxMessageBytes, contentTimeoutMs } = this.#options
+    const timer = systemClock.after(contentTimeoutMs, () => stop(neverRead(contentTimeoutMs)))
     try {
       return await Promise.race([freeze(this.#target, mail, { maxMessageBytes }), stopped])
     } finally {
+      timer.cancel()
       forget()
     }
   }
@@ -316,6 +319,13 @@ function keyConflict(key: string | undefined): SteadymailError {
   return new SteadymailError('KEY_CONFLICT', `key: '${key}' was used before for other recipients`, {
     path: 'key',
   })
+}
+
+function neverRead(timeoutMs: number): SteadymailError {
+  return new SteadymailError(
+    'BAD_MESSAGE',
+    `the content of the mail was not read within ${timeoutMs} ms (contentTimeout): a stream, URL or plugin that does not end`,
+  )
 }
 
 /** @throws SteadymailError `ABORTED` */

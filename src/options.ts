@@ -60,6 +60,11 @@ export interface WrapOptions {
   readonly egress?: EgressOptions
   /** One attempt at most; longer than the 10 minutes a server may take to answer the final dot (RFC 5321 §4.5.3.2.6). @default '11m' */
   readonly attemptTimeout?: Duration
+  /**
+   * Mail whose content (streams, files, URLs, plugins) is not read by then is refused with `BAD_MESSAGE`; of the machine's
+   * time, whatever the clock. @default '10m'
+   */
+  readonly contentTimeout?: Duration
   /** Larger mail is refused with `BAD_MESSAGE`, in octets as sent. @default 26214400 (25 MiB) */
   readonly maxMessageBytes?: number
   /** Messages, or messages and bytes, that may wait before `sendWithRetry` refuses with `OUTBOX_FULL`. @default no limit */
@@ -119,6 +124,7 @@ export interface ResolvedOptions {
   readonly onUncertain: OnUncertain
   readonly egress: ResolvedEgress
   readonly attemptTimeoutMs: number
+  readonly contentTimeoutMs: number
   readonly maxMessageBytes: number
   readonly maxWaiting: Room | undefined
   readonly retention: { readonly acceptedMs: number; readonly failedMs: number; readonly keysMs: number }
@@ -148,6 +154,7 @@ const WRAP_KEYS = [
   'onUncertain',
   'egress',
   'attemptTimeout',
+  'contentTimeout',
   'maxMessageBytes',
   'maxWaiting',
   'retention',
@@ -185,6 +192,7 @@ const ON_DISK = { accepted: '3d', failed: '30d', keys: '7d' } as const
 /** A process that sends 100 messages a second for three days would keep 50 GB of outcomes that nobody asks for. */
 const IN_MEMORY = { accepted: '10m', failed: '1d', keys: '1d' } as const
 const DEFAULT_ATTEMPT_TIMEOUT = '11m'
+const DEFAULT_CONTENT_TIMEOUT = '10m'
 const LONGEST_ATTEMPT_MS = 60 * MINUTE
 const DEFAULT_MAX_MESSAGE_BYTES = 25 * 1024 * 1024
 const DEFAULT_EGRESS_CONCURRENCY = 5
@@ -219,6 +227,7 @@ export function parseOptions(input: unknown): ResolvedOptions {
     onUncertain: oneOf(given.onUncertain ?? 'retry', 'onUncertain', UNCERTAIN),
     egress: parseEgress(given.egress ?? {}),
     attemptTimeoutMs: parseAttemptTimeout(given.attemptTimeout ?? DEFAULT_ATTEMPT_TIMEOUT),
+    contentTimeoutMs: span(given.contentTimeout ?? DEFAULT_CONTENT_TIMEOUT, 'contentTimeout', 1),
     maxMessageBytes: whole(given.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES, 'maxMessageBytes'),
     maxWaiting: optional(given.maxWaiting, parseRoom),
     retention: parseRetention(given.retention ?? {}, store.durable ? ON_DISK : IN_MEMORY),

@@ -180,6 +180,22 @@ describe('mail whose content never ends', () => {
     await w.run(w.mailer.close({ timeout: 0 }))
     for (const one of await ended) expect(one).toMatchObject({ reason: { code: 'CLOSED' } })
   })
+
+  it('is refused in time, and gives its place to the next', async () => {
+    const w = await world({ contentTimeout: '200ms' })
+    const waiting = Array.from({ length: 70 }, () =>
+      w.mailer.sendWithRetry({ ...mail('a@one.test'), attachments: [{ content: endless() }] }),
+    )
+    const ended = Promise.allSettled(waiting)
+    const finite = { ...mail('b@one.test'), attachments: [{ content: Readable.from(['it ends']) }] }
+    const ticket = await w.mailer.sendWithRetry(finite) // behind 64 that do not
+    for (const one of await ended)
+      expect(one).toMatchObject({
+        reason: { code: 'BAD_MESSAGE', message: expect.stringContaining('not read within 200 ms') },
+      })
+    expect((await w.mailer.list()).map(({ id }) => id)).toEqual([ticket.id])
+    await w.run(w.mailer.close({ timeout: 0 }))
+  })
 })
 
 describe('hold and release', () => {

@@ -5,8 +5,10 @@ import { copyFileSync, existsSync, readFileSync } from 'node:fs'
 import { manualClock } from 'steadymail/testing'
 import { expect, it } from 'vitest'
 import type { Delivery } from '../../src/core/delivery.ts'
+import { Fresh } from '../../src/stores/sqlite/fresh.ts'
 import { type SqliteOptions, sqliteStore } from '../../src/stores/sqlite/store.ts'
-import type { Claim, NewMessage, Settlement, Store } from '../../src/stores/store.ts'
+import { queueKey } from '../../src/stores/sqlite/windows.ts'
+import type { Claim, NewDelivery, NewMessage, Settlement, Store } from '../../src/stores/store.ts'
 import { sampleMessage } from '../../src/testing/store-contract.ts'
 import { accept, audit, files, fromLane, NOW, openRaw, own, Saboteur, turn } from './fixtures/files.ts'
 
@@ -305,4 +307,85 @@ it('after a write that failed it is read from the file again, and goes on', asyn
   expect(await store.counts()).toMatchObject({ accepted: 2, claimed: 1, waiting: 0 })
   await store.close()
   audit(file)
+})
+
+it('the owner hears of what others bring to the tables, though it learned it anew meanwhile', async () => {
+  const file = fresh()
+  const saboteur = new Saboteur('SQLITE_IOERR_WRITE')
+  const { store } = await opened(file, { driver: saboteur.driver })
+  const owner = await own(store)
+  await add(store, owner, mail('one'), mail('two'))
+  saboteur.broken = /^COMMIT/
+  await expect(claim(store, owner, 1)).rejects.toMatchObject({ code: 'STORE_FAILED' })
+  saboteur.broken = undefined
+  await turn(store, owner)
+  await add(store, owner, mail('three'))
+  const { store: other } = await opened(file)
+  await other.list({ limit: 1 })
+  await other.close()
+  expect((await claim(store, owner, 5)).map(({ message }) => message.id)).toEqual(['one', 'two', 'three'])
+  expect(await store.counts()).toMatchObject({ waiting: 0, claimed: 3 })
+  await store.close()
+  audit(file)
+})
+
+it('is left alone by who only enqueues and closes, and by who delivered before', async () => {
+  const file = fresh()
+  const { store, clock } = await opened(file)
+  const saboteur = new Saboteur('none')
+  const { store: before, clock: beforeClock } = await opened(file, { driver: saboteur.driver })
+  const first = await own(before)
+  await add(before, first, mail('first'))
+  await before.disown(first)
+  const owner = await own(store)
+  for await (const _ of store.heads());
+  await add(store, owner, mail('one'))
+  await add(before, 0, mail('enqueued'))
+  saboteur.ran.clear()
+  for (let seconds = 0; seconds < 100; seconds++) await beforeClock.advance(1000)
+  expect([...saboteur.ran.keys()].filter((sql) => /mail FROM fresh/.test(sql))).toEqual([])
+  await before.close()
+  expect(rows(file)).toMatchObject({ fresh: 1 })
+  await clock.advance(30_000)
+  expect(rows(file), 'by its own in time').toMatchObject({ fresh: 0 })
+  await store.close()
+  audit(file)
+})
+
+it('is looked after in time, not all the time', async () => {
+  const file = fresh()
+  const saboteur = new Saboteur('none')
+  const { store, clock } = await opened(file, { driver: saboteur.driver })
+  const owner = await own(store)
+  await add(store, owner, mail('one'), mail('two'))
+  await clock.advance(29_500)
+  const [one] = await claim(store, owner, 1)
+  await turn(store, owner, { settle: accept(one as Claim) })
+  saboteur.ran.clear()
+  for (let times = 0; times < 200; times++) await clock.advance(10)
+  expect(rows(file)).toMatchObject({ fresh: 0, messages: 2 })
+  expect(saboteur.ran.get('BEGIN IMMEDIATE')).toBeLessThan(8)
+  await store.close()
+  audit(file)
+})
+
+it('what has waited in a queue leaves no trace in memory, however long the queue is never empty', () => {
+  const db = openRaw(fresh())
+  db.exec(
+    'PRAGMA synchronous = OFF; CREATE TABLE fresh (id INTEGER PRIMARY KEY, mail TEXT NOT NULL, bytes BLOB NOT NULL)',
+  )
+  const known = new Fresh(db, manualClock({ start: NOW }))
+  known.load(new Set())
+  const tx = { ledger: {} as never, pages: 0 }
+  for (let id = 1; id <= 3000; id++) {
+    known.put(tx, id, mail(`m${id}`))
+    const sent = known.take(id - 8)
+    if (sent) known.gone(sent)
+    known.write()
+    known.sweepOut(tx)
+  }
+  const queue = queueKey(mail('any').deliveries[0] as NewDelivery)
+  expect(known.heads(queue, 9).map(({ id }) => id)).toEqual([1, 2, 3, 4, 5, 6, 7, 8].map((n) => 2992 + n))
+  expect(known.length(queue)).toBeLessThan(300)
+  db.close()
 })

@@ -128,6 +128,15 @@ export class Commits {
     return ledger
   }
 
+  /** Reads outside a transaction, with what SQLite throws as an error of ours. */
+  read<T>(body: () => T): T {
+    try {
+      return body()
+    } catch (error) {
+      throw storeFailed(this.#file, error)
+    }
+  }
+
   /** Nothing is written until the answer is called. */
   pause(): () => void {
     this.#paused++

@@ -141,18 +141,19 @@ export class Fold {
     const rows = this.#rows.all() as { body: string }[]
     const sum = sumUp(rows.map(({ body }) => remembered(body) ?? parseRow(body)))
     const { accepted, claims, acknowledged, lanes, moved } = sum
-    if (!fresh.known) {
+    const { known } = fresh
+    if (!known)
       fresh.load(
         moved,
         hasty ? { ids: [...accepted.map(({ id }) => id), ...claims.keys()], most } : undefined,
       )
-      if (fresh.count > 0) tx.ledger.changes++ // whoever knows it by heart does not any more
-    }
+    const { count } = fresh
     for (const id of claims.keys()) fresh.take(id)
     for (const one of accepted) if (acknowledged.delete(one.id)) one.outcome = 0
     // neighbours share pages
     accepted.sort((a, b) => a.id - b.id)
     const inTables = this.#freshOnes(tx, sum, most)
+    if (!known && fresh.count < count) tx.ledger.changes++ // whoever knew it by heart is told
     // bodies first: what they free is room for what follows
     for (const { id } of inTables) this.#wipe.run(id)
     for (const one of inTables) this.#write(tx, one)

@@ -44,9 +44,7 @@ export class Folding {
 
   /** Brings the tables up to what turns said. */
   async now(): Promise<void> {
-    this.#stop()
     await this.#commits.write((tx) => this.#journal.fold(tx), false)
-    this.later()
   }
 
   /** At once when there is enough to fold, soon when there is anything; fresh mail has its time. */
@@ -60,9 +58,18 @@ export class Folding {
     this.#stop()
     this.#at = at
     this.#timer = this.#clock.after(after, () => {
-      this.now().catch(() => undefined) // the next turn sees to it
+      this.#stop()
+      this.#inTime().catch(() => undefined) // the next turn sees to it
     })
     this.#timer.keep(false)
+  }
+
+  /** Of what is known by heart: another process may own it by now, and what it knows is not to be disturbed. */
+  async #inTime(): Promise<void> {
+    await this.#commits.write((tx) => {
+      if (this.#journal.own) this.#journal.fold(tx)
+    }, false)
+    this.later()
   }
 
   /** For a turn: what it goes on from is what it remembers, or the tables are up to date. */
@@ -87,6 +94,14 @@ export class Folding {
     return value
   }
 
+  /** Whether a turn can go on from what is remembered; else it needs the tables, to which the rest comes a part at a time. */
+  knows(): boolean {
+    return this.#commits.read(() => {
+      this.#commits.look()
+      return this.#journal.own || !this.#journal.any()
+    })
+  }
+
   /** Resolves when the tables have everything; they go on having it until the answer is called. */
   async need(): Promise<() => void> {
     this.#needed++
@@ -94,8 +109,11 @@ export class Folding {
       this.#needed--
     }
     try {
-      this.#commits.look()
-      if (this.#journal.any()) await this.#everything()
+      const any = this.#commits.read(() => {
+        this.#commits.look()
+        return this.#journal.any()
+      })
+      if (any) await this.#everything()
       return release
     } catch (error) {
       release()
@@ -128,7 +146,8 @@ export class Folding {
   /** What is left is folded; where that fails, whoever opens the file next does it. */
   async close(): Promise<void> {
     this.#closed = true
-    await this.need().catch(() => undefined)
+    // who does not deliver has nothing there, and leaves who does alone
+    if (this.#journal.own) await this.need().catch(() => undefined)
     this.#stop()
   }
 

@@ -26,6 +26,8 @@ const ENDED_MS = 1_000
 const AGED_MS = 30_000
 /** Rows whose bytes are remembered: the next messages are in them too. */
 const READ = 8
+/** Heads of a queue that wait no longer, and are still in line: so many at least before they are taken out. */
+const STALE = 128
 
 /** One message with its only recipient. */
 export interface FreshMail {
@@ -63,7 +65,7 @@ interface RowText {
 
 /** What waits in one queue, by due_at and id; those that wait no longer are skipped. */
 interface Queue {
-  readonly heads: Head[]
+  heads: Head[]
   waiting: number
 }
 
@@ -219,6 +221,11 @@ export class Fresh {
     return found
   }
 
+  /** How many of a queue are in line, those included that wait no longer. */
+  length(key: string): number {
+    return this.#queues.get(key)?.heads.length ?? 0
+  }
+
   get(id: number): FreshMail | undefined {
     return this.#mails.get(id)
   }
@@ -233,7 +240,10 @@ export class Fresh {
     if (!this.#waiting.delete(id) || !mail) return mail
     const key = queueKey(mail.delivery)
     const queue = this.#queues.get(key)
-    if (queue && --queue.waiting === 0) this.#queues.delete(key)
+    if (!queue) return mail
+    if (--queue.waiting === 0) this.#queues.delete(key)
+    else if (queue.heads.length > STALE + 2 * queue.waiting)
+      queue.heads = queue.heads.filter((head) => this.#waiting.has(head.id))
     return mail
   }
 
@@ -273,11 +283,20 @@ export class Fresh {
     return ids
   }
 
-  bytes({ row, offset, length }: FreshMail): Uint8Array {
+  /** @throws when its row is gone: then somebody else has brought it to the tables */
+  bytes(mail: FreshMail): Uint8Array {
+    const bytes = this.bytesIfThere(mail)
+    if (!bytes)
+      throw new SteadymailError('STORE_FAILED', `${mail.message.id}: its bytes are elsewhere by now`)
+    return bytes
+  }
+
+  bytesIfThere({ row, offset, length }: FreshMail): Uint8Array | undefined {
     let bytes = this.#read.get(row)
     if (!bytes) {
       this.write() // it may be in the draft
-      bytes = (this.#bytes.get(row) as { bytes: Uint8Array }).bytes
+      bytes = (this.#bytes.get(row) as { bytes: Uint8Array } | undefined)?.bytes
+      if (!bytes) return undefined
       for (const oldest of this.#read.keys()) {
         if (this.#read.size < READ) break
         this.#read.delete(oldest)
@@ -316,10 +335,13 @@ export class Fresh {
   overdueIn(): number | undefined {
     const now = this.#clock.monotonic()
     const [ended] = this.#ended
-    const [oldest] = this.#rows.values()
-    if (!oldest) return undefined
-    const wiped = ended?.endedAt === undefined ? Number.POSITIVE_INFINITY : ended.endedAt + ENDED_MS
-    return Math.max(0, Math.min(wiped, oldest.bornAt + AGED_MS) - now)
+    let at = ended?.endedAt === undefined ? Number.POSITIVE_INFINITY : ended.endedAt + ENDED_MS
+    for (const row of this.#rows.values()) {
+      if (this.#ended.has(row)) continue
+      at = Math.min(at, row.bornAt + AGED_MS)
+      break
+    }
+    return at === Number.POSITIVE_INFINITY ? undefined : Math.max(0, at - now)
   }
 
   /** Whether the time of any of them has passed. */
@@ -335,7 +357,7 @@ export class Fresh {
 
   /** By a look into the file. @param gone what the tables have of it */
   find(ticket: string, gone: ReadonlySet<number>): FreshMail | undefined {
-    for (const row of this.#naming.all(ticket) as RowText[])
+    for (const row of this.#naming.all(`[${JSON.stringify(ticket)},`) as RowText[])
       for (const mail of fromText(row)) if (mail.message.id === ticket && !gone.has(mail.id)) return mail
     return undefined
   }
@@ -399,16 +421,10 @@ export class Fresh {
   }
 }
 
-/** One mail as it is in the file: its message, then its delivery. Where its bytes begin is told by those before it. */
+/** One mail as it is in the file: its message, by whose name it is searched for, then its delivery. Where its bytes begin is told by those before it. */
 type MailJson = readonly [
-  ...of: readonly [id: number, length: number],
-  ...names: readonly [
-    ticket: string,
-    key: string | null,
-    messageId: string,
-    from: string,
-    fromDomain: string,
-  ],
+  ...of: readonly [ticket: string, id: number, length: number],
+  ...names: readonly [key: string | null, messageId: string, from: string, fromDomain: string],
   ...facts: readonly [size: number, priority: Priority, createdAt: number, expiresAt: number],
   ...wishes: readonly [onUncertain: OnUncertain | null, wire: WireOptions | null, meta: string | null],
   ...queue: readonly [lane: string, sender: string, rank: Priority, dueAt: number, until: number],
@@ -421,8 +437,8 @@ function toText(id: number, length: number, m: Message, d: Delivery): string {
   for (const _ in m.wire) wire = m.wire
   // biome-ignore format: as the type has them
   return JSON.stringify([
-    id, length,
-    m.id, m.key ?? null, m.messageId, m.from, m.fromDomain,
+    m.id, id, length,
+    m.key ?? null, m.messageId, m.from, m.fromDomain,
     m.size, m.priority, m.createdAt, m.expiresAt,
     m.onUncertain ?? null, wire, m.meta ?? null,
     d.lane, d.sender, d.priority, d.dueAt, d.expiresAt,
@@ -433,35 +449,41 @@ function toText(id: number, length: number, m: Message, d: Delivery): string {
 
 function* fromText({ id: row, mail }: RowText): Iterable<FreshMail> {
   let offset = 0
-  for (const fields of JSON.parse(mail) as MailJson[]) {
-    const [
-      id,
-      length,
-      ticket,
-      key,
-      messageId,
-      from,
-      fromDomain,
-      size,
-      priority,
-      createdAt,
-      expiresAt,
-      ...rest
-    ] = fields
-    const [onUncertain, wire, meta, lane, sender, rank, dueAt, until, address, domain, since, ...tried] = rest
-    const [attempts, tries, uncounted, uncertain, crashes] = tried
-    const message: Message = {
-      ...{ id: ticket, messageId, from, fromDomain, size, priority, createdAt, expiresAt },
-      ...{ recipients: 1, wire: wire ?? {} },
-      ...(key !== null && { key }),
-      ...(onUncertain !== null && { onUncertain }),
-      ...(meta !== null && { meta }),
+  for (const f of JSON.parse(mail) as MailJson[]) {
+    const message: { -readonly [K in keyof Message]: Message[K] } = {
+      id: f[0],
+      messageId: f[4],
+      from: f[5],
+      fromDomain: f[6],
+      size: f[7],
+      priority: f[8],
+      createdAt: f[9],
+      expiresAt: f[10],
+      recipients: 1,
+      wire: f[12] ?? {},
     }
+    if (f[3] !== null) message.key = f[3]
+    if (f[11] !== null) message.onUncertain = f[11]
+    if (f[13] !== null) message.meta = f[13]
     const delivery: Delivery = {
-      ...{ id, ticket, address, domain, lane, sender, priority: rank, state: 'waiting' },
-      ...{ attempts, tries, uncounted, uncertain, crashes, dueAt, expiresAt: until, createdAt: since },
+      id: f[1],
+      ticket: f[0],
+      address: f[19],
+      domain: f[20],
+      lane: f[14],
+      sender: f[15],
+      priority: f[16],
+      state: 'waiting',
+      attempts: f[22],
+      tries: f[23],
+      uncounted: f[24],
+      uncertain: f[25],
+      crashes: f[26],
+      dueAt: f[17],
+      expiresAt: f[18],
+      createdAt: f[21],
     }
-    yield { id, row, message, delivery, offset, length }
-    offset += length
+    yield { id: f[1], row, message, delivery, offset, length: f[2] }
+    offset += f[2]
   }
 }

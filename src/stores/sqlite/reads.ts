@@ -109,7 +109,7 @@ export class Reads {
     )
     if (row) return (row as { bytes: Uint8Array }).bytes
     const fresh = this.#journal.fresh(ticket)
-    return fresh && this.#fresh.bytes(fresh)
+    return fresh && this.#fresh.bytesIfThere(fresh)
   }
 
   history(delivery: number): AttemptRecord[] {

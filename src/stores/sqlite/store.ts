@@ -357,6 +357,13 @@ class SqliteStore implements Store {
   }
 
   async turn(turn: Turn): Promise<TurnResult> {
+    const { folding } = this.#open
+    if (folding.knows()) return this.#turn(turn)
+    const release = await folding.need()
+    return this.#turn(turn).finally(release)
+  }
+
+  async #turn(turn: Turn): Promise<TurnResult> {
     const { commits, journal, folding, claims: hot } = this.#open
     const { value, durable } = await commits.write((tx) => {
       demandOwner(tx.ledger, turn.owner)

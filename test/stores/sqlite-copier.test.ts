@@ -62,25 +62,31 @@ it('a thread that cannot open the file is given up, and makes no file', async ()
 it.each([
   ['in a thread', undefined],
   ['here', driverWith('')],
-])('the log starts anew again and again while mail comes in, when it is copied %s', async (_, driver) => {
-  const file = fresh()
-  const store = sqliteStore(file, driver && { driver })
-  await store.open()
-  let largest = 0
-  for (let added = 0; added < 7000; added += 50) {
-    await Promise.all(
-      Array.from({ length: 50 }, () =>
-        store.add(sampleMessage(['a@x.test'], { bytes: new Uint8Array(20_000) }), undefined, 0),
-      ),
-    )
-    largest = Math.max(largest, statSync(`${file}-wal`).size)
-  }
-  // on a busy disk 32 MiB before it is copied, and 24 meanwhile; of some 170 MiB
-  expect(largest).toBeLessThan(60 << 20)
-  await store.close()
-  expect(existsSync(`${file}-wal`)).toBe(false)
-  audit(file)
-})
+])(
+  'the log starts anew again and again while mail comes in, when it is copied %s',
+  {
+    timeout: 60_000, // 170 MiB
+  },
+  async (_, driver) => {
+    const file = fresh()
+    const store = sqliteStore(file, driver && { driver })
+    await store.open()
+    let largest = 0
+    for (let added = 0; added < 7000; added += 50) {
+      await Promise.all(
+        Array.from({ length: 50 }, () =>
+          store.add(sampleMessage(['a@x.test'], { bytes: new Uint8Array(20_000) }), undefined, 0),
+        ),
+      )
+      largest = Math.max(largest, statSync(`${file}-wal`).size)
+    }
+    // on a busy disk 32 MiB before it is copied, and 24 meanwhile; of some 170 MiB
+    expect(largest).toBeLessThan(60 << 20)
+    await store.close()
+    expect(existsSync(`${file}-wal`)).toBe(false)
+    audit(file)
+  },
+)
 
 it('a process that does not close ends, and not before everything it awaits is stored', {
   timeout: 30_000,

@@ -25,8 +25,9 @@ export default defineConfig({
     exclude: ['**/node_modules/**', ...elsewhere],
     // they wait for sockets, files and processes most of the time
     maxWorkers: Math.max(2, availableParallelism() - 1),
-    testTimeout: 20_000,
-    hookTimeout: 20_000,
+    // a hang is told a little later; a busy machine compiles, writes and kills slowly
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     typecheck: { enabled: false },
   },
 })

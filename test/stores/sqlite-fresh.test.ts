@@ -1,7 +1,7 @@
 // New mail that no table has yet: it is one row a commit, everybody finds it, and neither a kill nor anybody's
 // question loses it or keeps its bytes for longer than they are wanted.
 
-import { copyFileSync, existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { manualClock } from 'steadymail/testing'
 import { expect, it } from 'vitest'
 import type { Delivery } from '../../src/core/delivery.ts'
@@ -10,7 +10,18 @@ import { type SqliteOptions, sqliteStore } from '../../src/stores/sqlite/store.t
 import { queueKey } from '../../src/stores/sqlite/windows.ts'
 import type { Claim, NewDelivery, NewMessage, Settlement, Store } from '../../src/stores/store.ts'
 import { sampleMessage } from '../../src/testing/store-contract.ts'
-import { accept, audit, files, fromLane, NOW, openRaw, own, Saboteur, turn } from './fixtures/files.ts'
+import {
+  accept,
+  audit,
+  files,
+  fromLane,
+  leftOf,
+  NOW,
+  openRaw,
+  own,
+  Saboteur,
+  turn,
+} from './fixtures/files.ts'
 
 const fresh = files()
 
@@ -47,12 +58,7 @@ function rows(file: string): { fresh: number; messages: number; turns: number } 
   }
 }
 
-/** The file as a kill would leave it. */
-function killed(file: string): string {
-  const copy = fresh()
-  for (const part of ['', '-wal']) if (existsSync(file + part)) copyFileSync(file + part, copy + part)
-  return copy
-}
+const killed = (file: string) => leftOf(file, fresh())
 
 const stateOf = async (store: Store, ticket: string) => (await store.get(ticket))?.deliveries[0]?.state
 

@@ -1,7 +1,7 @@
 // What turns said and the tables do not say yet: whoever asks gets the newest, in this process and in others,
 // and no kill, lock or full disk between a turn and its fold makes a difference.
 
-import { copyFileSync, existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { manualClock } from 'steadymail/testing'
 import { expect, it } from 'vitest'
@@ -10,7 +10,18 @@ import { FOLD_AT } from '../../src/stores/sqlite/journal.ts'
 import { type SqliteOptions, sqliteStore } from '../../src/stores/sqlite/store.ts'
 import type { Claim, Settlement, Store } from '../../src/stores/store.ts'
 import { sampleMessage } from '../../src/testing/store-contract.ts'
-import { accept, audit, files, fromLane, NOW, openRaw, own, Saboteur, turn } from './fixtures/files.ts'
+import {
+  accept,
+  audit,
+  files,
+  fromLane,
+  leftOf,
+  NOW,
+  openRaw,
+  own,
+  Saboteur,
+  turn,
+} from './fixtures/files.ts'
 import { named, work } from './fixtures/processes.ts'
 
 const fresh = files()
@@ -46,12 +57,7 @@ function journal(file: string): number {
   }
 }
 
-/** The file as a kill would leave it: what was written is there, nobody has closed it. */
-function killed(file: string): string {
-  const copy = fresh()
-  for (const part of ['', '-wal']) if (existsSync(file + part)) copyFileSync(file + part, copy + part)
-  return copy
-}
+const killed = (file: string) => leftOf(file, fresh())
 
 const only = async (store: Store, ticket: string) => (await store.get(ticket))?.deliveries[0]
 const stateOf = async (store: Store, ticket: string) => (await only(store, ticket))?.state

@@ -16,7 +16,7 @@ export interface Poison extends Counts {
 export async function poison(): Promise<Poison> {
   let deaths = 0
   const counts = await on(
-    { factor: 500, stretch: 500, name: 'the only one', messages: 41 },
+    { factor: 250, stretch: 250, name: 'the only one', messages: 41 },
     async (stage) => {
       let child: Child | undefined
       stage.server.use((event: SmtpEvent) => {

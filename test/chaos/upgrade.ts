@@ -50,8 +50,21 @@ function restore(version: number, file: string): void {
       if (/_(at|until)$/.test(column.name))
         db.exec(`UPDATE ${name} SET ${column.name} = ${column.name} + ${Date.now() - madeAt}`)
     }
+    if (name === 'fresh') moveFresh(db, Date.now() - madeAt)
   }
   db.close()
+}
+
+/** What version 3 kept as a list: `createdAt` and `expiresAt` of the message, `dueAt`, `expiresAt` and `createdAt` of its delivery. */
+function moveFresh(db: ReturnType<typeof openRaw>, by: number): void {
+  for (const { id, mail } of db.prepare('SELECT id, mail FROM fresh').all() as {
+    id: number
+    mail: string
+  }[]) {
+    const mails = JSON.parse(mail) as unknown[][]
+    for (const fields of mails) for (const at of [9, 10, 17, 18, 21]) fields[at] = Number(fields[at]) + by
+    db.prepare('UPDATE fresh SET mail = ? WHERE id = ?').run(JSON.stringify(mails), id)
+  }
 }
 
 /** @param kills at random moments of the first starts on the old file */

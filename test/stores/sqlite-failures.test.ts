@@ -66,7 +66,8 @@ it('while little is left on the disk, new mail is refused and what waits is sent
 
 it.each([
   ['COMMIT', /^COMMIT/, 1],
-  ['fresh mail', /INSERT INTO fresh /, 1],
+  ['fresh mail', /INSERT INTO fresh_mail /, 1],
+  ['its bytes', /INSERT INTO fresh_bytes /, 1],
   ['the message', /INSERT INTO message /, 2],
   ['the bytes', /INSERT INTO body/, 2],
   ['the delivery', /INSERT INTO delivery /, 2],

@@ -6,6 +6,7 @@ import { manualClock } from 'steadymail/testing'
 import { expect, it } from 'vitest'
 import type { Delivery } from '../../src/core/delivery.ts'
 import { Fresh } from '../../src/stores/sqlite/fresh.ts'
+import { MIGRATIONS, migrate } from '../../src/stores/sqlite/schema.ts'
 import { type SqliteOptions, sqliteStore } from '../../src/stores/sqlite/store.ts'
 import { queueKey } from '../../src/stores/sqlite/windows.ts'
 import type { Claim, NewDelivery, NewMessage, Settlement, Store } from '../../src/stores/store.ts'
@@ -49,7 +50,7 @@ function rows(file: string): { fresh: number; messages: number; turns: number } 
   try {
     return db
       .prepare(
-        `SELECT (SELECT count(*) FROM fresh) AS fresh, (SELECT count(*) FROM message) AS messages,
+        `SELECT (SELECT count(*) FROM fresh_mail) AS fresh, (SELECT count(*) FROM message) AS messages,
            (SELECT count(*) FROM turns) AS turns`,
       )
       .get() as { fresh: number; messages: number; turns: number }
@@ -349,7 +350,7 @@ it('is left alone by who only enqueues and closes, and by who delivered before',
   await add(before, 0, mail('enqueued'))
   saboteur.ran.clear()
   for (let seconds = 0; seconds < 100; seconds++) await beforeClock.advance(1000)
-  expect([...saboteur.ran.keys()].filter((sql) => /mail FROM fresh/.test(sql))).toEqual([])
+  expect([...saboteur.ran.keys()].filter((sql) => / FROM fresh_mail/.test(sql))).toEqual([])
   await before.close()
   expect(rows(file)).toMatchObject({ fresh: 1 })
   await clock.advance(30_000)
@@ -375,11 +376,66 @@ it('is looked after in time, not all the time', async () => {
   audit(file)
 })
 
+it('its bytes are nowhere in the file as they are, and their key is overwritten when they go', async () => {
+  const file = fresh()
+  const { store, clock } = await opened(file)
+  const owner = await own(store)
+  const secret = { bytes: new TextEncoder().encode('the launch code is 00000000 '.repeat(400)) }
+  await add(store, owner, mail('one', secret), mail('two', secret))
+  const db = openRaw(file)
+  const { key } = db.prepare('SELECT key FROM fresh_mail').get() as { key: Buffer }
+  db.close()
+  const holds = (what: Buffer | string, ...where: string[]) =>
+    where.some((name) => readFileSync(name).includes(what))
+  expect(holds('launch code', file, `${file}-wal`)).toBe(false)
+  expect(holds(key, `${file}-wal`)).toBe(true)
+  for (const one of await claim(store, owner, 2)) await turn(store, owner, { settle: accept(one) })
+  await clock.advance(1_000)
+  expect(rows(file)).toEqual({ fresh: 0, messages: 2, turns: 0 })
+  await store.close()
+  expect(holds(key, file)).toBe(false)
+  expect(holds(key.subarray(0, 8), file)).toBe(false)
+  audit(file)
+})
+
+it('bytes that have no key, as version 3 left them, are overwritten themselves', async () => {
+  const file = fresh()
+  const raw = openRaw(file)
+  migrate(raw, file, MIGRATIONS.slice(0, 3))
+  raw.close()
+  const left = leftBy3(file, 'the launch code is 00000000 '.repeat(400))
+  const { store, clock } = await opened(file)
+  const owner = await own(store)
+  const [one] = await claim(store, owner, 1)
+  expect(new TextDecoder().decode(await store.bytes('of-3'))).toBe(left)
+  await turn(store, owner, { settle: accept(one as Claim) })
+  await clock.advance(1_000)
+  expect(rows(file)).toEqual({ fresh: 0, messages: 1, turns: 0 })
+  await store.close()
+  expect(readFileSync(file).includes('launch code')).toBe(false)
+  audit(file)
+})
+
+/** A row of fresh mail in the form that version 3 gave it. */
+function leftBy3(file: string, text: string): string {
+  const db = openRaw(file)
+  const bytes = new TextEncoder().encode(text)
+  const size = bytes.length
+  // biome-ignore format: as it is in the file
+  const fields = [
+    'of-3', 1, size, null, '<of-3@sender.test>', 'app@sender.test', 'sender.test', size, 1, NOW, NOW + 1e9,
+    null, null, null, 'x.test', 'sender.test', 1, NOW, NOW + 1e9, 'of-3@x.test', 'x.test', NOW, 0, 0, 0, 0, 0,
+  ]
+  db.prepare('INSERT INTO fresh VALUES (1, ?, ?)').run(JSON.stringify([fields]), bytes)
+  db.exec(`UPDATE ledger SET last_id = 1, waiting = 1, open_messages = 1, open_bytes = ${size}`)
+  db.close()
+  return text
+}
+
 it('what has waited in a queue leaves no trace in memory, however long the queue is never empty', () => {
   const db = openRaw(fresh())
-  db.exec(
-    'PRAGMA synchronous = OFF; CREATE TABLE fresh (id INTEGER PRIMARY KEY, mail TEXT NOT NULL, bytes BLOB NOT NULL)',
-  )
+  db.exec('PRAGMA synchronous = OFF')
+  migrate(db, 'outbox.db')
   const known = new Fresh(db, manualClock({ start: NOW }))
   known.load(new Set())
   const tx = { ledger: {} as never, pages: 0 }

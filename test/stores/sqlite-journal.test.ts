@@ -382,6 +382,7 @@ it.each([
 it.each([
   { version: 1, journaled: [] },
   { version: 2, journaled: ['ended@shop9.test'] },
+  { version: 3, journaled: ['ended@shop9.test'] },
 ])(
   'a file of version $version with mail in every state is brought forward, and goes on where it was',
   async ({ version, journaled }) => {

@@ -254,7 +254,6 @@ export class Claims {
 
   #accept(tx: Transaction, { fence, delivery, record }: Settlement, flight: Flight, on: Occasion): void {
     const { id, attempts, tries, uncounted, uncertain, crashes, settledAt = on.now } = delivery
-    const became = { attempts, tries, uncounted, uncertain, crashes, settledAt }
     this.#journal.accept(flight.ticket, {
       id,
       fence,
@@ -262,9 +261,9 @@ export class Claims {
       outcome: on.keepOutcomes ? 1 : 0,
       keyed: flight.key === null ? 0 : 1,
       size: flight.size,
-      became,
+      became: { attempts, tries, uncounted, uncertain, crashes, settledAt },
       record: JSON.stringify(record),
-      ...(this.#fresh.get(id) && { ticket: flight.ticket }),
+      ticket: this.#fresh.get(id) ? flight.ticket : undefined,
     })
     this.recent.land(id)
     const { ledger } = tx

@@ -118,6 +118,8 @@ function tryToOpen(file: string, driver: SqliteDriver): SqliteConnection {
         'STORE_FAILED',
         `${file}: cannot use a write-ahead log here (${journal_mode})`,
       )
+    // wiped bytes are overwritten, not just let go
+    db.exec('PRAGMA secure_delete = ON')
     migrate(db, file)
     db.exec('PRAGMA synchronous = NORMAL') // durable.ts does the rest
     db.exec('PRAGMA checkpoint_fullfsync = ON') // macOS only
@@ -125,8 +127,6 @@ function tryToOpen(file: string, driver: SqliteDriver): SqliteConnection {
     db.exec(`PRAGMA journal_size_limit = ${64 << 20}`)
     db.exec('PRAGMA cache_size = -32000')
     db.exec('PRAGMA temp_store = MEMORY')
-    // wiped bytes are overwritten, not just let go: 5 µs a message
-    db.exec('PRAGMA secure_delete = ON')
     // the first write finds a read-only file now rather than with the first mail
     db.exec('BEGIN IMMEDIATE; UPDATE ledger SET id = 1; COMMIT')
     return db

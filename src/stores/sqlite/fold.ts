@@ -28,7 +28,7 @@ export interface Acceptance {
   /** JSON. */
   readonly record: string
   /** Of fresh mail, which no table knows. */
-  readonly ticket?: string
+  readonly ticket: string | undefined
 }
 
 /** One row of the journal, in the order in which its parts happened; ids are of deliveries. */
@@ -285,7 +285,7 @@ function parseRow(body: string): JournalRow {
       size,
       became: Array.isArray(became) ? toBecame(became) : became,
       record: JSON.stringify(record),
-      ...(ticket !== undefined && { ticket }),
+      ticket,
     })),
     withdrawn: x,
     moved: m,

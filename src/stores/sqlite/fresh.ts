@@ -2,7 +2,11 @@
 // is accepted before any table hears of it, and then gets its last row at once (fold.ts): nothing is written to be
 // changed, and no index entry to be taken out again. Only the process that delivers writes such rows, and it knows by
 // heart what is in them; everybody else brings the mail to the tables first, or finds single messages here.
+//
+// The bytes are enciphered with a key of their row, which is overwritten when the row goes. That is what wipes them:
+// to overwrite them too would be half of all that is written for such a message.
 
+import { createCipheriv, randomBytes } from 'node:crypto'
 import type { Clock } from '../../clock.ts'
 import { type Delivery, deliveryOf } from '../../core/delivery.ts'
 import { SteadymailError } from '../../core/error.ts'
@@ -26,6 +30,10 @@ const ENDED_MS = 1_000
 const AGED_MS = 30_000
 /** Rows whose bytes are remembered: the next messages are in them too. */
 const READ = 8
+const CIPHER = 'aes-256-ctr'
+const KEY = 32
+/** Each key is used once. */
+const COUNTER = new Uint8Array(16)
 /** Heads of a queue that wait no longer, and are still in line: so many at least before they are taken out. */
 const STALE = 128
 
@@ -33,6 +41,8 @@ const STALE = 128
 export interface FreshMail {
   readonly id: number
   readonly row: number
+  /** Of its row's bytes; `null` where they are as they were. */
+  readonly key: Uint8Array | null
   readonly message: Message
   /** As it was stored: waiting. */
   readonly delivery: Delivery
@@ -42,6 +52,7 @@ export interface FreshMail {
 
 interface Row {
   readonly id: number
+  readonly key: Uint8Array | null
   readonly bornAt: number
   bytes: number
   /** Not in the tables yet. */
@@ -61,6 +72,7 @@ interface Draft {
 interface RowText {
   readonly id: number
   readonly mail: string
+  readonly key: Uint8Array | null
 }
 
 /** What waits in one queue, by due_at and id; those that wait no longer are skipped. */
@@ -71,8 +83,11 @@ interface Queue {
 
 export class Fresh {
   readonly #clock: Clock
+  readonly #db: SqliteConnection
   readonly #insert: SqliteStatement
+  readonly #insertBytes: SqliteStatement
   readonly #delete: SqliteStatement
+  readonly #deleteBytes: SqliteStatement
   readonly #bytes: SqliteStatement
   readonly #any: SqliteStatement
   readonly #all: SqliteStatement
@@ -98,14 +113,17 @@ export class Fresh {
 
   constructor(db: SqliteConnection, clock: Clock) {
     this.#clock = clock
-    this.#insert = db.prepare('INSERT INTO fresh (id, mail, bytes) VALUES (?, ?, ?)')
-    this.#delete = db.prepare('DELETE FROM fresh WHERE id = ?')
-    this.#bytes = db.prepare('SELECT bytes FROM fresh WHERE id = ?')
-    this.#any = db.prepare('SELECT 1 AS yes FROM fresh LIMIT 1')
-    this.#all = db.prepare('SELECT id, mail FROM fresh ORDER BY id')
-    this.#around = db.prepare('SELECT id, mail FROM fresh WHERE id <= ? ORDER BY id DESC LIMIT 1')
-    this.#next = db.prepare('SELECT id, mail FROM fresh WHERE id > ? ORDER BY id LIMIT 1')
-    this.#naming = db.prepare('SELECT id, mail FROM fresh WHERE instr(mail, ?)')
+    this.#db = db
+    this.#insert = db.prepare('INSERT INTO fresh_mail (id, mail, key) VALUES (?, ?, ?)')
+    this.#insertBytes = db.prepare('INSERT INTO fresh_bytes (id, bytes) VALUES (?, ?)')
+    this.#delete = db.prepare('DELETE FROM fresh_mail WHERE id = ?')
+    this.#deleteBytes = db.prepare('DELETE FROM fresh_bytes WHERE id = ?')
+    this.#bytes = db.prepare('SELECT bytes FROM fresh_bytes WHERE id = ?')
+    this.#any = db.prepare('SELECT 1 AS yes FROM fresh_mail LIMIT 1')
+    this.#all = db.prepare('SELECT id, mail, key FROM fresh_mail ORDER BY id')
+    this.#around = db.prepare('SELECT id, mail, key FROM fresh_mail WHERE id <= ? ORDER BY id DESC LIMIT 1')
+    this.#next = db.prepare('SELECT id, mail, key FROM fresh_mail WHERE id > ? ORDER BY id LIMIT 1')
+    this.#naming = db.prepare('SELECT id, mail, key FROM fresh_mail WHERE instr(mail, ?)')
   }
 
   /** Whether all that the file has is remembered here. */
@@ -143,12 +161,13 @@ export class Fresh {
     if (this.#tickets.has(message.id))
       throw new SteadymailError('STORE_FAILED', `${message.id}: there is another message of that name`)
     if (this.#draft && this.#draft.row.bytes >= ROW) this.write()
-    this.#draft ??= { row: this.#row(id), texts: [], bodies: [] }
+    this.#draft ??= { row: this.#row(id, randomBytes(KEY)), texts: [], bodies: [] }
     const { row, texts, bodies } = this.#draft
     const delivery = deliveryOf(id, stored)
     texts.push(toText(id, bytes.length, message, delivery))
     bodies.push(bytes)
-    this.#remember(row, { id, row: row.id, message, delivery, offset: row.bytes, length: bytes.length })
+    const { key, bytes: offset } = row
+    this.#remember(row, { id, row: row.id, key, message, delivery, offset, length: bytes.length })
     row.bytes += bytes.length
     this.#size += bytes.length
     this.#line(id, delivery)
@@ -166,11 +185,12 @@ export class Fresh {
       this.#scratch.set(bytes, at)
       at += bytes.length
     }
-    this.#insert.run(row.id, `[${texts.join()}]`, this.#scratch.subarray(0, at))
+    this.#insert.run(row.id, `[${texts.join()}]`, row.key)
+    this.#insertBytes.run(row.id, cipher(this.#scratch.subarray(0, at), row.key))
   }
 
-  #row(id: number): Row {
-    const row: Row = { id, bornAt: this.#clock.monotonic(), bytes: 0, mails: new Set(), gone: [] }
+  #row(id: number, key: Uint8Array | null): Row {
+    const row: Row = { id, key, bornAt: this.#clock.monotonic(), bytes: 0, mails: new Set(), gone: [] }
     this.#rows.set(id, row)
     return row
   }
@@ -270,17 +290,32 @@ export class Fresh {
   /** Deletes the rows of which the tables have everything; the ids that were in them. */
   sweepOut(tx: Transaction): number[] {
     const ids: number[] = []
+    if (this.#finished.size === 0) return ids
     for (const row of this.#finished) {
       this.#delete.run(row.id)
+      if (row.key === null) this.#deleteBytes.run(row.id)
+      tx.pages += 3
+    }
+    this.#letGo()
+    for (const row of this.#finished) {
       this.#rows.delete(row.id)
       this.#ended.delete(row)
       this.#read.delete(row.id)
       this.#size -= row.bytes
-      ids.push(...row.gone)
-      tx.pages += 1 + Math.ceil(row.bytes / 4096)
+      for (const id of row.gone) ids.push(id)
     }
     this.#finished.clear()
     return ids
+  }
+
+  /** Bytes whose key is gone are not overwritten page by page. */
+  #letGo(): void {
+    this.#db.exec('PRAGMA secure_delete = FAST')
+    try {
+      for (const { id, key } of this.#finished) if (key !== null) this.#deleteBytes.run(id)
+    } finally {
+      this.#db.exec('PRAGMA secure_delete = ON')
+    }
   }
 
   /** @throws when its row is gone: then somebody else has brought it to the tables */
@@ -291,12 +326,13 @@ export class Fresh {
     return bytes
   }
 
-  bytesIfThere({ row, offset, length }: FreshMail): Uint8Array | undefined {
+  bytesIfThere({ row, key, offset, length }: FreshMail): Uint8Array | undefined {
     let bytes = this.#read.get(row)
     if (!bytes) {
       this.write() // it may be in the draft
-      bytes = (this.#bytes.get(row) as { bytes: Uint8Array } | undefined)?.bytes
-      if (!bytes) return undefined
+      const found = this.#bytes.get(row) as { bytes: Uint8Array } | undefined
+      if (!found) return undefined
+      bytes = cipher(found.bytes, key)
       for (const oldest of this.#read.keys()) {
         if (this.#read.size < READ) break
         this.#read.delete(oldest)
@@ -392,7 +428,7 @@ export class Fresh {
   }
 
   #take(text: RowText, gone: ReadonlySet<number>): void {
-    const row = this.#row(text.id)
+    const row = this.#row(text.id, text.key)
     for (const mail of fromText(text)) {
       row.bytes += mail.length
       if (gone.has(mail.id)) row.gone.push(mail.id)
@@ -421,6 +457,11 @@ export class Fresh {
   }
 }
 
+/** Back and forth. */
+function cipher(bytes: Uint8Array, key: Uint8Array | null): Uint8Array {
+  return key === null ? bytes : createCipheriv(CIPHER, key, COUNTER).update(bytes)
+}
+
 /** One mail as it is in the file: its message, by whose name it is searched for, then its delivery. Where its bytes begin is told by those before it. */
 type MailJson = readonly [
   ...of: readonly [ticket: string, id: number, length: number],
@@ -447,7 +488,7 @@ function toText(id: number, length: number, m: Message, d: Delivery): string {
   ] satisfies MailJson)
 }
 
-function* fromText({ id: row, mail }: RowText): Iterable<FreshMail> {
+function* fromText({ id: row, mail, key: ofRow }: RowText): Iterable<FreshMail> {
   let offset = 0
   for (const f of JSON.parse(mail) as MailJson[]) {
     const message: { -readonly [K in keyof Message]: Message[K] } = {
@@ -483,7 +524,7 @@ function* fromText({ id: row, mail }: RowText): Iterable<FreshMail> {
       expiresAt: f[18],
       createdAt: f[21],
     }
-    yield { id: f[1], row, message, delivery, offset, length: f[2] }
+    yield { id: f[1], row, key: ofRow, message, delivery, offset, length: f[2] }
     offset += f[2]
   }
 }

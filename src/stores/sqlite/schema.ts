@@ -99,6 +99,16 @@ export const MIGRATIONS: readonly string[] = [
   -- By another name: a process of version 2 would take what is said of fresh mail for said of rows that are gone.
   ALTER TABLE journal RENAME TO turns;
   `,
+  `
+  -- As fresh, which an older process must not find any more: what is known of the mail, and the key to its bytes;
+  -- NULL for bytes that version 3 left as they were.
+  CREATE TABLE fresh_mail (id INTEGER PRIMARY KEY, mail TEXT NOT NULL, key BLOB);
+  -- Enciphered: pages that are let go without being overwritten say nothing once the key is gone.
+  CREATE TABLE fresh_bytes (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
+  INSERT INTO fresh_mail SELECT id, mail, NULL FROM fresh;
+  INSERT INTO fresh_bytes SELECT id, bytes FROM fresh;
+  DROP TABLE fresh;
+  `,
 ]
 
 /** The schema version of the open file, 0 for an empty one; refuses what is not ours or newer. Changes nothing. */

@@ -33,6 +33,7 @@ import { findDriver, type SqliteConnection, type SqliteDriver, type SqliteStatem
 import { WalSync } from './durable.ts'
 import { sqliteCode, storeFailed } from './errors.ts'
 import { databasePath, openDatabase, prepareFile } from './file.ts'
+import { FileSync } from './file-sync.ts'
 import { Folding } from './folding.ts'
 import { Fresh } from './fresh.ts'
 import { Inserts } from './inserts.ts'
@@ -177,7 +178,7 @@ class SqliteStore implements Store {
     const sql = deliveryStatements(db)
     const deliveries = new Deliveries(sql, new Inserts(db))
     const claims = new Claims(sql, journal, fresh, deliveries, this.#cache, this.#clock)
-    const upkeep = new Upkeep(db, this.#clock, copier, () => commits.pause())
+    const upkeep = new Upkeep(db, this.#clock, copier, new FileSync(real), () => commits.pause())
     const forget = () => {
       journal.forget()
       claims.recent.forget()

@@ -4,6 +4,7 @@
 import type { Clock, Timer } from '../../clock.ts'
 import type { Copier } from './copier.ts'
 import type { SqliteConnection, SqliteStatement } from './driver.ts'
+import type { FileSync } from './file-sync.ts'
 
 /** A checkpoint of so many pages (8 MiB) is due right after an fsync, when the WAL itself needs none. */
 const CHECKPOINT_PAGES = 2048
@@ -11,6 +12,8 @@ const CHECKPOINT_PAGES = 2048
 const SOON_PAGES = 512
 /** With so many (24 MiB) written while it copies, writers wait for it: a log that only grows is never started anew. */
 const MOST_PAGES = 6144
+/** What was written while the disk took the copy is copied without halting them if it is so much (1 MiB). */
+const AGAIN_PAGES = 256
 /** On a slow disk, where writers wait long for the thread, they do so for a tenth of their time at most; */
 const WAITED_SHARE = 0.1
 /** until so many pages (32 MiB) are written. */
@@ -28,6 +31,7 @@ export class Upkeep {
   readonly #db: SqliteConnection
   readonly #clock: Clock
   readonly #copier: Copier
+  readonly #sync: FileSync
   readonly #pause: () => () => void
   readonly #checkpoint: SqliteStatement
   readonly #free: SqliteStatement
@@ -45,9 +49,10 @@ export class Upkeep {
   #nextAt = 0
 
   /** `pause` keeps this process from writing until what it gives is called. */
-  constructor(db: SqliteConnection, clock: Clock, copier: Copier, pause: () => () => void) {
+  constructor(db: SqliteConnection, clock: Clock, copier: Copier, sync: FileSync, pause: () => () => void) {
     this.#db = db
     this.#copier = copier
+    this.#sync = sync
     this.#pause = pause
     this.#clock = clock
     this.#checkpoint = db.prepare('PRAGMA wal_checkpoint(PASSIVE)')
@@ -85,12 +90,14 @@ export class Upkeep {
   }
 
   /**
-   * Twice: most of it while others write on, and what they added meanwhile while they wait, a few ms. Only a log
-   * that was copied whole starts anew.
+   * Most of it while others write on, to the disk as well; then what they added meanwhile; and the little that is left
+   * while they wait, a few ms. Only a log that was copied whole starts anew.
    */
   async #copyAside(): Promise<void> {
     this.#aside = true
     await this.#copier.copy()
+    await this.#sync.sync()
+    if (!this.#closed && this.#written >= AGAIN_PAGES) await this.#copier.copy()
     if (!this.#closed) {
       const began = this.#clock.monotonic()
       this.#halt()

@@ -691,6 +691,8 @@ class SteadyMailer<M> implements Mailer<M> {
   }
 }
 
+/** Messages in a pool's own queue for each of its connections: as many go out while a commit is gathered and made. */
+const POOL_AHEAD = 2
 const PLAIN_SEND = parseSendOptions({})
 
 const IDLE_POLL_MS = 500
@@ -728,12 +730,12 @@ function mxLookup({ resolveMx }: ResolvedOptions, target: Target): MxLookup | un
 /** A pool's connections are its slots, where the user stated none. */
 function egressOf({ egress, onUncertain }: ResolvedOptions, target: Target): ResolvedOptions['egress'] {
   const connections = egress.concurrency ?? target.maxConnections ?? egress.limits.concurrency
-  // A pool has a queue of its own: with one message in it for each connection, none waits for our next commit.
+  // A pool has a queue of its own: with a few messages in it for each connection, none waits for our next commit.
   // A direct transport has one for each set of hosts, and says how many it makes use of.
   // Where what was sent by a process that died must not be sent again, nothing is claimed ahead.
   const mayGoAhead = egress.concurrency === undefined && onUncertain === 'retry'
   const ahead = mayGoAhead ? target.ahead : 0
-  const queued = mayGoAhead && target.kind === 'smtp-pool' ? 1 : ahead
+  const queued = mayGoAhead && target.kind === 'smtp-pool' ? POOL_AHEAD : ahead
   const concurrency = (1 + queued) * connections
   return { ...egress, connections, ahead, limits: { ...egress.limits, concurrency } }
 }

@@ -31,7 +31,7 @@ const CLAIM_MARGIN_MS = 60_000
 /** Recipients in a row of one host set before another's: a connection costs as much as some ten messages. */
 const RUN = 10
 /** Turns of the event loop before one of ours where it means a commit: replies that come close together share it. An idle loop turns at once. */
-const GATHER_TURNS = 8
+const GATHER_TURNS = 16
 /** And no longer than this, where the application keeps the loop busy. */
 const GATHER_MS = 5
 const STORE_RETRY_MS = 1_000

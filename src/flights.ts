@@ -11,6 +11,7 @@ import { type Arrival, arrive, opening, speaksOfMessage, type Traffic } from './
 import type { OnUncertain } from './core/message.ts'
 import { EGRESS, type Egress } from './egress.ts'
 import type { Events } from './events.ts'
+import { FleetingMap } from './fleeting.ts'
 import type { Grouping } from './grouping.ts'
 import type { Gated, Lane, Lanes, Plan } from './lanes.ts'
 import type { ResolvedOptions } from './options.ts'
@@ -68,7 +69,7 @@ export interface Ground {
 
 export class Flights {
   readonly #ground: Ground
-  readonly #flights = new Map<number, Flight>()
+  readonly #flights = new FleetingMap<number, Flight>()
   /** Batches refused as a whole: the most recipients of that ticket to try together. */
   readonly #halved = new Map<string, number>()
   readonly #landed: (() => void)[] = []

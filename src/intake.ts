@@ -8,6 +8,7 @@ import { systemClock } from './clock.ts'
 import { SteadymailError } from './core/error.ts'
 import type { Message } from './core/message.ts'
 import type { Events } from './events.ts'
+import { FleetingSet } from './fleeting.ts'
 import { envelopeOf, type Frozen, freeze, freezeAtOnce, isAtHand } from './freeze.ts'
 import type { Grouping } from './grouping.ts'
 import type { ResolvedOptions, ResolvedSend } from './options.ts'
@@ -58,7 +59,7 @@ export class Intake {
   /** Of the messages taken in lately, fading. */
   #largest = 0
   /** Ends the waiting of those whose mail is not stored yet. */
-  readonly #building = new Set<(error: unknown) => void>()
+  readonly #building = new FleetingSet<(error: unknown) => void>()
   readonly #aborts = new Aborts()
   #sinceTurn = 0
   #turned: Promise<void> | undefined

@@ -18,6 +18,7 @@ import type { Delivery } from './core/delivery.ts'
 import { SteadymailError, wordsOf } from './core/error.ts'
 import { clampLane, depart, holdLane, type LaneState, releaseLane } from './core/lane.ts'
 import { EGRESS, Egress } from './egress.ts'
+import { FleetingSet } from './fleeting.ts'
 import { Flights, type OutboxParts } from './flights.ts'
 import { type Gated, type Lane, Lanes, type Plan } from './lanes.ts'
 import { Ownership } from './owner.ts'
@@ -72,7 +73,7 @@ export class Outbox {
   #quiet: Promise<void> | undefined
   #quieted: (() => void) | undefined
   /** Turns that are written, and not yet told because they are not yet durable. */
-  readonly #telling = new Set<Promise<void>>()
+  readonly #telling = new FleetingSet<Promise<void>>()
 
   constructor(parts: OutboxParts) {
     const now = parts.clock.now()

@@ -5,6 +5,7 @@ import { Aborts } from './aborts.ts'
 import type { Clock, Timer } from './clock.ts'
 import { SteadymailError } from './core/error.ts'
 import type { Events, MessageStatus, Outcome, RecipientStatus } from './events.ts'
+import { FleetingMap, FleetingSet } from './fleeting.ts'
 import { Pace } from './pace.ts'
 import type { Store, Stored } from './stores/store.ts'
 import { aboutMessage } from './tell.ts'
@@ -31,7 +32,7 @@ export class Outcomes {
   readonly #handler: ((outcome: Outcome) => unknown) | undefined
   readonly #delivers: () => boolean
   readonly #onHandlerError: (error: unknown) => void
-  readonly #waiting = new Map<string, Set<Waiter>>()
+  readonly #waiting = new FleetingMap<string, Set<Waiter>>()
   readonly #aborts = new Aborts()
   /** Tickets whose call of the handler has not come back in time. */
   readonly #overdue = new Set<string>()
@@ -52,7 +53,7 @@ export class Outcomes {
   readonly #pace: Pace
   #closed = false
   #handled: Promise<void> = Promise.resolve()
-  readonly #telling = new Set<Promise<void>>()
+  readonly #telling = new FleetingSet<Promise<void>>()
 
   constructor(
     store: Store,

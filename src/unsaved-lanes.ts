@@ -2,6 +2,7 @@
 // others. Not here: what makes one worth saving at once (core/lane-saved.ts), or the turn itself (outbox.ts).
 
 import { isQuiet, isWorthSaving, saveLane } from './core/lane.ts'
+import { FleetingSet } from './fleeting.ts'
 import type { Gated } from './lanes.ts'
 import type { StoredLane } from './stores/store.ts'
 
@@ -9,8 +10,8 @@ import type { StoredLane } from './stores/store.ts'
 const LATER_MS = 250
 
 export class UnsavedLanes {
-  readonly #next = new Set<Gated>()
-  readonly #later = new Set<Gated>()
+  readonly #next = new FleetingSet<Gated>()
+  readonly #later = new FleetingSet<Gated>()
   #laterAt = Number.POSITIVE_INFINITY
 
   get size(): number {

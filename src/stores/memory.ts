@@ -5,6 +5,7 @@ import { type AttemptRecord, copyDelivery, type Delivery } from '../core/deliver
 import { SteadymailError } from '../core/error.ts'
 import { Heap } from '../core/heap.ts'
 import type { Message } from '../core/message.ts'
+import { FleetingMap, FleetingSet } from '../fleeting.ts'
 import {
   bytesGone,
   erasable,
@@ -60,13 +61,13 @@ class MemoryStore implements Store {
   readonly #deliveries = new Map<number, Held>()
   readonly #waiting = new Waiting()
   readonly #lanes = new Map<string, string>()
-  readonly #claims = new Map<number, Held[]>()
+  readonly #claims = new FleetingMap<number, Held[]>()
   readonly #keys = new Map<string, Key>()
   /** By moment of settling. */
   readonly #settled = { accepted: new Heap<Mail>(), failed: new Heap<Mail>() }
   // these two keep the order of insertion, which is that of settling
   readonly #endedKeys = new Map<string, number>()
-  readonly #outcomes = new Set<string>()
+  readonly #outcomes = new FleetingSet<string>()
   readonly #dueNotices = new Map<string, Extract<Notice, { kind: 'due' }>>()
   /** Tickets in order; purged ones stay as holes until they are half of it. */
   #order: string[] = []

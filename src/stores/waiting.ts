@@ -5,6 +5,7 @@
 import type { AttemptRecord, Delivery } from '../core/delivery.ts'
 import { Heap } from '../core/heap.ts'
 import type { Message } from '../core/message.ts'
+import { FleetingMap } from '../fleeting.ts'
 import { isFinal } from './rules.ts'
 import type { QueueHead, QueueName } from './store.ts'
 
@@ -42,7 +43,7 @@ export interface Mail {
 
 export class Waiting {
   /** By lane; a lane has few. */
-  readonly #queues = new Map<string, Queue[]>()
+  readonly #queues = new FleetingMap<string, Queue[]>()
   #expiring = new Heap<Held>()
 
   find({ lane, sender, priority }: QueueName): Queue | undefined {

@@ -2,6 +2,7 @@
 // bounded, and those of what was just claimed.
 
 import type { Clock } from '../../clock.ts'
+import { FleetingMap } from '../../fleeting.ts'
 
 const LIMIT = 32 << 20
 /** What was not sent for so long makes room for newer; before that the oldest stay, since they go out first. */
@@ -11,8 +12,8 @@ const HANDED = 256
 
 export class BytesCache {
   readonly #clock: Clock
-  readonly #bytes = new Map<string, { readonly bytes: Uint8Array; readonly at: number }>()
-  readonly #handed = new Map<string, Uint8Array>()
+  readonly #bytes = new FleetingMap<string, { readonly bytes: Uint8Array; readonly at: number }>()
+  readonly #handed = new FleetingMap<string, Uint8Array>()
   #size = 0
 
   constructor(clock: Clock) {

@@ -11,6 +11,7 @@ import type { Clock } from '../../clock.ts'
 import { type Delivery, deliveryOf } from '../../core/delivery.ts'
 import { SteadymailError } from '../../core/error.ts'
 import type { Message, OnUncertain, Priority, WireOptions } from '../../core/message.ts'
+import { FleetingMap, FleetingSet } from '../../fleeting.ts'
 import type { NewMessage } from '../store.ts'
 import type { Transaction } from './commits.ts'
 import type { SqliteConnection, SqliteStatement } from './driver.ts'
@@ -94,16 +95,16 @@ export class Fresh {
   readonly #around: SqliteStatement
   readonly #next: SqliteStatement
   readonly #naming: SqliteStatement
-  readonly #rows = new Map<number, Row>()
+  readonly #rows = new FleetingMap<number, Row>()
   /** Of which the tables have everything. */
-  readonly #finished = new Set<Row>()
+  readonly #finished = new FleetingSet<Row>()
   /** In the order in which the first of them ended. */
-  readonly #ended = new Set<Row>()
-  readonly #mails = new Map<number, FreshMail>()
-  readonly #tickets = new Map<string, FreshMail>()
-  readonly #waiting = new Set<number>()
-  readonly #queues = new Map<string, Queue>()
-  readonly #read = new Map<number, Uint8Array>()
+  readonly #ended = new FleetingSet<Row>()
+  readonly #mails = new FleetingMap<number, FreshMail>()
+  readonly #tickets = new FleetingMap<string, FreshMail>()
+  readonly #waiting = new FleetingSet<number>()
+  readonly #queues = new FleetingMap<string, Queue>()
+  readonly #read = new FleetingMap<number, Uint8Array>()
   /** The bytes of the row that is written: made anew each time they would be garbage that V8 counts. */
   readonly #scratch = Buffer.allocUnsafeSlow(ROW + SMALL)
   #draft: Draft | undefined

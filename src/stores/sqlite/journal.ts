@@ -4,6 +4,7 @@
 // made them reads it from here, all others fold first.
 
 import type { Delivery } from '../../core/delivery.ts'
+import { FleetingMap } from '../../fleeting.ts'
 import type { StoredLane } from '../store.ts'
 import type { Transaction } from './commits.ts'
 import type { SqliteConnection, SqliteStatement } from './driver.ts'
@@ -28,12 +29,12 @@ export class Journal {
   readonly #any: SqliteStatement
   readonly #ticket: SqliteStatement
   readonly #fold: Fold
-  readonly #pending = new Map<number, Pending>()
+  readonly #pending = new FleetingMap<number, Pending>()
   /** Of accepted ones, by ticket. */
-  readonly #accepted = new Map<string, number>()
-  readonly #perQueue = new Map<string, number>()
+  readonly #accepted = new FleetingMap<string, number>()
+  readonly #perQueue = new FleetingMap<string, number>()
   /** Rows as they were written, so that the fold need not read them again. */
-  readonly #written = new Map<string, JournalRow>()
+  readonly #written = new FleetingMap<string, JournalRow>()
   /** Fresh mail that the tables have since; for who reads what others wrote. */
   #moved: ReadonlySet<number> = new Set()
   /** Of claims and acceptances, and of rows, what was folded and had to be said again. */

@@ -4,6 +4,7 @@
 import type { Clock } from '../../clock.ts'
 import type { Delivery } from '../../core/delivery.ts'
 import type { Message } from '../../core/message.ts'
+import { FleetingMap } from '../../fleeting.ts'
 import { type Head, Windows } from './windows.ts'
 
 /** What settling needs of a claim. */
@@ -37,8 +38,8 @@ const META = 2_048
 export class Recent {
   readonly windows: Windows
   readonly #clock: Clock
-  readonly #flights = new Map<number, Flight>()
-  readonly #fresh = new Map<number, Fresh>()
+  readonly #flights = new FleetingMap<number, Flight>()
+  readonly #fresh = new FleetingMap<number, Fresh>()
 
   constructor(
     clock: Clock,

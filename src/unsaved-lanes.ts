@@ -1,8 +1,8 @@
 // Which lanes differ from what is stored, and when each is to be saved: with the next turn, or a moment later with
 // others. Not here: what makes one worth saving at once (core/lane-saved.ts), or the turn itself (outbox.ts).
 
+import { FleetingSet } from './core/fleeting.ts'
 import { isQuiet, isWorthSaving, saveLane } from './core/lane.ts'
-import { FleetingSet } from './fleeting.ts'
 import type { Gated } from './lanes.ts'
 import type { StoredLane } from './stores/store.ts'
 

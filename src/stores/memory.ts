@@ -3,9 +3,9 @@
 
 import { type AttemptRecord, copyDelivery, type Delivery } from '../core/delivery.ts'
 import { SteadymailError } from '../core/error.ts'
+import { FleetingMap, FleetingSet } from '../core/fleeting.ts'
 import { Heap } from '../core/heap.ts'
 import type { Message } from '../core/message.ts'
-import { FleetingMap, FleetingSet } from '../fleeting.ts'
 import {
   bytesGone,
   erasable,

@@ -3,9 +3,9 @@
 // until it comes to the top, or until it is most of them and they are swept.
 
 import type { AttemptRecord, Delivery } from '../core/delivery.ts'
+import { FleetingMap } from '../core/fleeting.ts'
 import { Heap } from '../core/heap.ts'
 import type { Message } from '../core/message.ts'
-import { FleetingMap } from '../fleeting.ts'
 import { isFinal } from './rules.ts'
 import type { QueueHead, QueueName } from './store.ts'
 

@@ -2,7 +2,7 @@
 // bounded, and those of what was just claimed.
 
 import type { Clock } from '../../clock.ts'
-import { FleetingMap } from '../../fleeting.ts'
+import { FleetingMap } from '../../core/fleeting.ts'
 
 const LIMIT = 32 << 20
 /** What was not sent for so long makes room for newer; before that the oldest stay, since they go out first. */

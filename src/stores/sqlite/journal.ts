@@ -4,7 +4,7 @@
 // made them reads it from here, all others fold first.
 
 import type { Delivery } from '../../core/delivery.ts'
-import { FleetingMap } from '../../fleeting.ts'
+import { FleetingMap } from '../../core/fleeting.ts'
 import type { StoredLane } from '../store.ts'
 import type { Transaction } from './commits.ts'
 import type { SqliteConnection, SqliteStatement } from './driver.ts'

@@ -3,8 +3,8 @@
 
 import type { Clock } from '../../clock.ts'
 import type { Delivery } from '../../core/delivery.ts'
+import { FleetingMap } from '../../core/fleeting.ts'
 import type { Message } from '../../core/message.ts'
-import { FleetingMap } from '../../fleeting.ts'
 import { type Head, Windows } from './windows.ts'
 
 /** What settling needs of a claim. */

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { FleetingMap, FleetingSet } from '../src/fleeting.ts'
+import { FleetingMap, FleetingSet } from '../../src/core/fleeting.ts'
 
 const run = promisify(execFile)
 

@@ -28,8 +28,11 @@ const TO_READ_MOST = 64
 const INTAKE_LEAST = 4
 /** What they may come to together, of the size that is usual. */
 const INTAKE_BYTES = 64 * 1024 * 1024
-/** Messages taken in at most before the event loop turns: building one of plain text never waits for it. */
-const A_TURN = 32
+/**
+ * Messages taken in at most before the event loop turns: building one of plain text never waits for it, and what was
+ * taken in is sent and told of in the turns that follow.
+ */
+const A_TURN = 16
 
 /** A message that was stored, or the ticket of the one that has its key already. */
 export type Taken =
@@ -90,7 +93,7 @@ export class Intake {
   }
 
   async #freezeAndStore(mail: unknown, send: ResolvedSend): Promise<Taken> {
-    if (this.#isBreathless()) await this.#turned
+    while (this.#isBreathless()) await this.#turned
     this.#assertOpen()
     const { maxMessageBytes } = this.#options
     const frozen =
@@ -135,7 +138,7 @@ export class Intake {
     })
     const forget = this.#stopOn(signal, stop)
     const taking = this.#queueFor(mail).add(async () => {
-      if (this.#isBreathless()) await this.#turned
+      while (this.#isBreathless()) await this.#turned
       throwIfAborted(signal)
       this.#assertOpen()
       const frozen = await this.#freezeUnlessStopped(mail, signal)

@@ -8,6 +8,7 @@ import { type MxTransportOptions, parseMxOptions } from '../../src/mx/options.ts
 import { makeMxTransport } from '../../src/mx/transport.ts'
 import { mail, runner } from '../scenarios/world.ts'
 import { a, mx } from './dns-server.ts'
+import { puppet } from './puppet.ts'
 import { outcomes, send, type World, world } from './world.ts'
 
 let w: World
@@ -27,9 +28,9 @@ afterEach(async () => {
 
 function mailerOf(options: Partial<WrapOptions> = {}, mxOptions: MxTransportOptions = {}): Mailer {
   const settings = parseMxOptions({
+    port: w.port,
     ...mxOptions,
     name: 'mail.us.test',
-    port: w.port,
     allowLocal: true,
     mtaSts: false,
     dane: false,
@@ -61,6 +62,33 @@ describe('wrapTransport(mxTransport())', () => {
     const about = await mailer.status(tickets[0]?.id ?? '')
     const other = await mailer.status(tickets[1]?.id ?? '')
     expect(about?.recipients[0]?.lane).toBe(other?.recipients[0]?.lane)
+  })
+
+  it('an attempt that is over in time is uncertain, and the one whose envelope went out behind it is not', async () => {
+    let dots = 0
+    const server = await puppet('127.0.5.1', (line) => (line === '.' && ++dots === 1 ? 'hold' : undefined))
+    w.domain('acme.test', 'mx1.test')
+    w.dns.zone.set('mx1.test', [a('127.0.5.1')])
+    const policies = [{ name: 'one at a time', domains: ['acme.test'], concurrency: 1 }]
+    const mailer = mailerOf({ attemptTimeout: '1m', policies }, { port: server.port })
+    close.push(() => server.close())
+    const { run } = runner(clock, mailer)
+    const [one, two] = await run(
+      Promise.all(['a@acme.test', 'b@acme.test'].map((to) => mailer.sendWithRetry(mail(to)))),
+    )
+    await server.heard('.')
+    expect(server.sessions[0]?.segments.at(-1)).toMatch(
+      /\.\r\nMAIL FROM.*\r\nRCPT TO:<b@acme\.test>\r\nDATA\r\n$/,
+    )
+    await clock.advance(60_000)
+    const ended = await run(Promise.all([one?.settled(), two?.settled()]))
+    expect(ended.map((outcome) => outcome?.status)).toEqual(['accepted', 'accepted'])
+    const history = async (id = '') =>
+      (await mailer.status(id))?.recipients[0]?.history.map(({ uncertain = false }) => uncertain)
+    expect(await history(one?.id)).toEqual([true, false])
+    expect((await history(two?.id))?.includes(true)).toBe(false)
+    expect(server.sessions.length).toBeGreaterThan(1)
+    expect(dots).toBe(3)
   })
 
   it('puts a hosted domain in the lane of its provider', async () => {

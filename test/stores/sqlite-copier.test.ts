@@ -1,13 +1,15 @@
 // The thread that copies the log back into the file.
 
-import { existsSync, readFileSync, statSync, unlinkSync } from 'node:fs'
+import { existsSync, fstatSync, readdirSync, readFileSync, statSync, unlinkSync } from 'node:fs'
 import { expect, it } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
 import { Copier } from '../../src/stores/sqlite/copier.ts'
 import { findDriver } from '../../src/stores/sqlite/driver.ts'
 import { sqliteStore } from '../../src/stores/sqlite/store.ts'
+import { Upkeep } from '../../src/stores/sqlite/upkeep.ts'
 import type { Store } from '../../src/stores/store.ts'
 import { sampleMessage } from '../../src/testing/store-contract.ts'
-import { audit, driverWith, files } from './fixtures/files.ts'
+import { audit, driverWith, files, openRaw } from './fixtures/files.ts'
 import { work } from './fixtures/processes.ts'
 
 const fresh = files()
@@ -97,3 +99,53 @@ it('a process that does not close ends, and not before everything it awaits is s
   expect(worker.lines.at(-1)).toBe('left')
   audit(file)
 })
+
+it('when the disk refuses what was copied, the log is neither copied further nor emptied', async () => {
+  const file = fresh()
+  const store = await filled(file)
+  const db = openRaw(file)
+  const copier = new Copier(file, findDriver(), false)
+  const upkeep = new Upkeep(db, systemClock, copier, () => () => undefined)
+  const told: string[] = []
+  upkeep.onLost = ({ message }) => told.push(message)
+  await copier.copy()
+  expect(told, 'a disk that is well').toEqual([])
+  const before = frames(file)
+  copier.onRefused(new Error('EIO: i/o error, fdatasync'))
+  expect(told).toEqual(['EIO: i/o error, fdatasync'])
+  upkeep.wrote(1_000_000)
+  upkeep.quiet()
+  await upkeep.truncate()
+  expect(frames(file)).toEqual(before)
+  await upkeep.close()
+  db.close()
+  await store.close()
+  audit(file)
+})
+
+it('copies and syncs without a descriptor of its own on the file, which would take the locks with it', async () => {
+  const file = fresh()
+  const store = await filled(file)
+  const copier = new Copier(file, findDriver(), false)
+  await copier.copy()
+  const there = descriptors(file)
+  for (let times = 0; times < 3; times++) await copier.copy()
+  expect(descriptors(file)).toEqual(there)
+  expect(there, "SQLite's: the store's, and the thread's").toHaveLength(2)
+  await copier.close()
+  await store.close()
+  expect(descriptors(file)).toEqual([])
+})
+
+/** The descriptors of this process that are of a file. */
+function descriptors(file: string): string[] {
+  const folder = process.platform === 'linux' ? '/proc/self/fd' : '/dev/fd'
+  const { ino } = statSync(file)
+  return readdirSync(folder).filter((name) => {
+    try {
+      return fstatSync(Number(name)).ino === ino
+    } catch {
+      return false
+    }
+  })
+}

@@ -1,6 +1,11 @@
 // Copies the log back into the file on a thread of its own, with a connection of its own, so that the event loop
 // waits neither for the copying nor for the disk; nor for the fsync with which SQLite begins a log anew. It never
 // waits for a lock (PASSIVE), so it is in nobody's way. Where no thread can be had, the caller does the copying itself.
+//
+// SQLite syncs the file only with the last of a log, when writers wait for it. So the thread syncs what it has copied
+// before that, while they write on: by the descriptor of its connection, since closing one that was opened for it would
+// drop the locks that SQLite has on the file (fcntl(2)). An error of that sync is believed at once: the kernel tells of
+// it once for each descriptor, and the next sync of this one would seem to succeed.
 
 import type { Worker } from 'node:worker_threads'
 import type { SqliteDriver } from './driver.ts'
@@ -8,7 +13,25 @@ import type { SqliteDriver } from './driver.ts'
 /** Runs in the thread: text, so that it needs no file of its own in either build. */
 const THREAD = `
 const { parentPort, workerData } = require('node:worker_threads')
+const { fdatasyncSync, fstatSync, readdirSync, statSync } = require('node:fs')
 const { file, from } = workerData
+// Linux; macOS and the BSDs
+const open = () => ['/proc/self/fd', '/dev/fd'].map((folder) => {
+  try {
+    return readdirSync(folder).map(Number)
+  } catch {
+    return []
+  }
+}).find((all) => all.length > 0) ?? []
+const isIts = (descriptor) => {
+  try {
+    const [of, its] = [fstatSync(descriptor, { bigint: true }), statSync(file, { bigint: true })]
+    return of.ino === its.ino && of.dev === its.dev
+  } catch {
+    return false
+  }
+}
+const others = new Set(open().filter(isIts))
 // a file that was deleted meanwhile is not made again
 const db = from === undefined
   ? new (process.getBuiltinModule('node:sqlite').DatabaseSync)(require('node:url').pathToFileURL(file).href + '?mode=rw')
@@ -18,14 +41,23 @@ const checkpoint = db.prepare('PRAGMA wal_checkpoint(PASSIVE)')
 const begin = db.prepare('BEGIN IMMEDIATE')
 const touch = db.prepare('UPDATE ledger SET id = 1')
 const commit = db.prepare('COMMIT')
+const own = open().find((descriptor) => !others.has(descriptor) && isIts(descriptor))
 parentPort.on('message', (order) => {
   if (order === 'close') {
     db.close()
     parentPort.close()
     return
   }
+  let refused
   try {
     const { log, checkpointed } = checkpoint.get()
+    if (order === 'copy' && own !== undefined) {
+      try {
+        fdatasyncSync(own)
+      } catch (error) {
+        refused = error.message
+      }
+    }
     // whoever writes first into a log that was copied whole begins it anew
     if (order === 'begin anew' && log === checkpointed) {
       begin.run()
@@ -40,7 +72,7 @@ parentPort.on('message', (order) => {
       // nothing had begun
     }
   }
-  parentPort.postMessage('done')
+  parentPort.postMessage({ refused })
 })
 `
 
@@ -55,6 +87,8 @@ export class Copier {
   #ended: Promise<void> | undefined
   #waiting: (() => void)[] = []
   #wanted = 0
+  /** Called when the disk did not take what was copied; before that is said to be done. */
+  onRefused: (error: Error) => void = () => {}
 
   /** A driver that was `given` by the user is their own class, which cannot go to another thread. */
   constructor(file: string, driver: SqliteDriver, given: boolean) {
@@ -132,7 +166,10 @@ export class Copier {
         execArgv: [], // the user's loaders are not for it
         env: threads.SHARE_ENV,
       })
-      worker.on('message', () => this.#rests('idle'))
+      worker.on('message', ({ refused }: { readonly refused?: string }) => {
+        if (refused !== undefined) this.onRefused(new Error(refused))
+        this.#rests('idle')
+      })
       worker.on('error', () => this.#rests('none'))
       this.#ended = new Promise((resolve) =>
         worker.once('exit', () => {

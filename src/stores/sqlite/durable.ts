@@ -121,7 +121,7 @@ export class WalSync {
     fdatasync(this.#wal, (error) => {
       this.#running = undefined
       try {
-        if (error) throw this.#lost(error)
+        if (error) throw this.lost(error)
         if (this.#clock.monotonic() - this.#lookedAt >= LOOK_EVERY_MS) this.look()
         group.resolve()
       } catch (failure) {
@@ -137,7 +137,7 @@ export class WalSync {
   }
 
   /** After a failed fsync the kernel may have dropped the pages: a later success would prove nothing. */
-  #lost(cause: Error): SteadymailError {
+  lost(cause: Error): SteadymailError {
     this.#broken = new SteadymailError(
       'STORE_FAILED',
       `${this.#file}: the disk did not confirm a write (${cause.message}); nothing more is stored until it is opened again`,

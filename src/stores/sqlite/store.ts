@@ -33,7 +33,6 @@ import { findDriver, type SqliteConnection, type SqliteDriver, type SqliteStatem
 import { WalSync } from './durable.ts'
 import { sqliteCode, storeFailed } from './errors.ts'
 import { databasePath, openDatabase, prepareFile } from './file.ts'
-import { FileSync } from './file-sync.ts'
 import { Folding } from './folding.ts'
 import { Fresh } from './fresh.ts'
 import { Inserts } from './inserts.ts'
@@ -178,7 +177,7 @@ class SqliteStore implements Store {
     const sql = deliveryStatements(db)
     const deliveries = new Deliveries(sql, new Inserts(db))
     const claims = new Claims(sql, journal, fresh, deliveries, this.#cache, this.#clock)
-    const upkeep = new Upkeep(db, this.#clock, copier, new FileSync(real), () => commits.pause())
+    const upkeep = new Upkeep(db, this.#clock, copier, () => commits.pause())
     const forget = () => {
       journal.forget()
       claims.recent.forget()
@@ -198,6 +197,7 @@ class SqliteStore implements Store {
       if (sqliteCode(error) === 'SQLITE_FULL') upkeep.full()
     }
     sync.onSynced = () => upkeep.quiet()
+    upkeep.onLost = (error) => sync.lost(error)
     return {
       db,
       sync,

@@ -4,7 +4,6 @@
 import type { Clock, Timer } from '../../clock.ts'
 import type { Copier } from './copier.ts'
 import type { SqliteConnection, SqliteStatement } from './driver.ts'
-import type { FileSync } from './file-sync.ts'
 
 /** A checkpoint of so many pages (8 MiB) is due right after an fsync, when the WAL itself needs none. */
 const CHECKPOINT_PAGES = 2048
@@ -31,7 +30,6 @@ export class Upkeep {
   readonly #db: SqliteConnection
   readonly #clock: Clock
   readonly #copier: Copier
-  readonly #sync: FileSync
   readonly #pause: () => () => void
   readonly #checkpoint: SqliteStatement
   readonly #free: SqliteStatement
@@ -39,6 +37,7 @@ export class Upkeep {
   #written = 0
   #vacuum: Timer | undefined
   #closed = false
+  #lost = false
   /** The disk was full, and the WAL still holds what the file had no room for. */
   #starved = false
   /** Whether the thread is copying. */
@@ -48,13 +47,16 @@ export class Upkeep {
   /** When writers have written long enough since they waited last. */
   #nextAt = 0
 
+  /** The disk refused what was copied into the file; the log has it still. */
+  onLost: (error: Error) => void = () => {}
+
   /** `pause` keeps this process from writing until what it gives is called. */
-  constructor(db: SqliteConnection, clock: Clock, copier: Copier, sync: FileSync, pause: () => () => void) {
+  constructor(db: SqliteConnection, clock: Clock, copier: Copier, pause: () => () => void) {
     this.#db = db
     this.#copier = copier
-    this.#sync = sync
     this.#pause = pause
     this.#clock = clock
+    copier.onRefused = (error) => this.#lose(error)
     this.#checkpoint = db.prepare('PRAGMA wal_checkpoint(PASSIVE)')
     this.#free = db.prepare('PRAGMA freelist_count')
     this.#pages = db.prepare('PRAGMA page_count')
@@ -96,7 +98,6 @@ export class Upkeep {
   async #copyAside(): Promise<void> {
     this.#aside = true
     await this.#copier.copy()
-    await this.#sync.sync()
     if (!this.#closed && this.#written >= AGAIN_PAGES) await this.#copier.copy()
     if (!this.#closed) {
       const began = this.#clock.monotonic()
@@ -109,6 +110,16 @@ export class Upkeep {
     this.#goOn?.()
     this.#goOn = undefined
     this.shrink()
+  }
+
+  /** A further sync may only seem to succeed, and SQLite would say that the log was copied: it is not asked any more. */
+  #lose(error: Error): void {
+    this.#lost = true
+    this.#closed = true
+    this.#vacuum?.cancel()
+    this.#goOn?.()
+    this.#goOn = undefined
+    this.onLost(error)
   }
 
   /** Writers wait for the thread; what somebody awaits must not end with the process because nothing else runs. */
@@ -136,6 +147,7 @@ export class Upkeep {
 
   /** Copies everything and empties the WAL, where nobody else is using it. */
   async truncate(): Promise<void> {
+    if (this.#lost) return
     const release = this.#copier.keepAlive()
     // what the thread has copied and synced, nobody waits for here
     await (this.#copier.started ? this.#copier.copy() : this.#copier.rest())

@@ -83,6 +83,9 @@ export interface FrozenMessage {
 /** As many as nodemailer 10 allows by default; 7 to 9 would begin again without end. */
 const MAX_RESENDS = 5
 
+/** A transport is given two messages ahead for each connection at most: they, and its own try, have their time each. */
+const IN_LINE = 3
+
 const HELD_BACK = { error: new Error('it may not begin any more') }
 
 /** In place of an error, when the try ended from our side. */
@@ -119,7 +122,9 @@ class Try implements Attempting {
   private readonly clock: Clock
   private readonly resolve: (result: AttemptResult) => void
   private readonly startedAt: number
-  private readonly timer: { cancel(): void }
+  private timer: { cancel(): void }
+  /** Behind others at the transport. */
+  private isInLine: boolean
   private readonly controller: AbortController | QuickSignal | undefined
   private readonly onAbort = () => this.giveUp('aborted')
   private settled = false
@@ -150,8 +155,21 @@ class Try implements Attempting {
         ? new QuickSignal()
         : new AbortController()
       : undefined
-    this.timer = clock.after(request.timeoutMs, () => this.giveUp('timeout'))
+    this.isInLine = target.kind === 'smtp-pool' || target.ahead > 0
+    this.timer = this.until(this.isInLine ? IN_LINE * request.timeoutMs : request.timeoutMs)
     request.signal?.addEventListener('abort', this.onAbort, { once: true })
+  }
+
+  private until(ms: number): { cancel(): void } {
+    return this.clock.after(ms, () => this.giveUp('timeout'))
+  }
+
+  /** It waits no longer behind others at the transport: what they took is not its own time. */
+  private goes(): void {
+    if (!this.isInLine || this.isOver()) return
+    this.isInLine = false
+    this.timer.cancel()
+    this.timer = this.until(this.request.timeoutMs)
   }
 
   abort(): void {
@@ -269,6 +287,7 @@ class Try implements Attempting {
     const mayBegin = this.request.mayBegin?.() !== false
     if (!mayBegin) this.refusal ??= HELD_BACK
     else if (this.refusal === HELD_BACK) this.refusal = undefined
+    if (mayBegin) this.goes()
     return mayBegin
   }
 
@@ -301,6 +320,7 @@ class Try implements Attempting {
   noteAssignment(): void {
     if (this.target.kind !== 'smtp-pool') return
     this.assigned++
+    this.goes()
     if (this.assigned <= MAX_RESENDS + 1 && !this.isOver()) return
     this.assigned--
     // nodemailer 7 to 9 begin again for ever when every connection closes before its greeting

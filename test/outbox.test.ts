@@ -4,12 +4,14 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Bottleneck from 'bottleneck'
+import { createTransport } from 'nodemailer'
 import { memoryStore, SteadymailError, type Store, type WrapOptions, wrapTransport } from 'steadymail'
 import { bottleneckGate } from 'steadymail/bottleneck'
 import { sqliteStore } from 'steadymail/sqlite'
 import { manualClock, type SmtpServerOptions, smtpServer } from 'steadymail/testing'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { FrozenMail } from '../src/attempt.ts'
+import { puppet } from './mx/puppet.ts'
 import { BEGIN, HOUR, MINUTE, mail, runner, world } from './scenarios/world.ts'
 
 /** A store whose disk is full, or whose server is away, while `broken` holds. */
@@ -373,6 +375,34 @@ describe('a transport that neither answers nor can be stopped', () => {
     expect(await inFlight()).toEqual([0, 0, 0])
     await mailer.close()
   })
+})
+
+it('what others before it took in the pool is not the time of a message that waited behind them', async () => {
+  const server = await puppet('127.0.0.1', (line) => (line === '.' ? 'hold' : undefined))
+  const transporter = createTransport({
+    host: '127.0.0.1',
+    port: server.port,
+    pool: true,
+    maxConnections: 1,
+    ignoreTLS: true,
+  } as never)
+  const clock = manualClock()
+  const mailer = wrapTransport(transporter, { store: memoryStore(), clock, attemptTimeout: '1m' })
+  const tickets = await Promise.all(
+    ['a', 'b', 'c'].map((who) => mailer.sendWithRetry(mail(`${who}@one.test`))),
+  )
+  for (let times = 1; times <= 3; times++) {
+    await server.heard('.', times)
+    await clock.advance(40_000)
+    server.sessions[0]?.say('250 2.0.0 Ok')
+  }
+  const outcomes = await clock.runUntil(Promise.all(tickets.map((ticket) => ticket.settled())))
+  expect(outcomes.map(({ recipients: [one] }) => [one?.state, one?.tries])).toEqual(
+    Array.from({ length: 3 }, () => ['accepted', 1]),
+  )
+  await mailer.close()
+  transporter.close()
+  await server.close()
 })
 
 describe('a shared quota', () => {

@@ -64,8 +64,9 @@ parentPort.on('message', (order) => {
       touch.run()
       commit.run()
     }
-  } catch {
-    // busy, or the disk fails: the log keeps what could not be copied, and the next time takes it along
+  } catch (error) {
+    // busy, or no room: the log keeps what could not be copied, and the next time takes it along
+    if (/FSYNC/.test(error.code) || error.errcode === 1034) refused = error.message
     try {
       db.exec('ROLLBACK')
     } catch {

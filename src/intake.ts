@@ -32,7 +32,9 @@ const INTAKE_BYTES = 64 * 1024 * 1024
  * Messages taken in at most before the event loop turns: building one of plain text never waits for it, and what was
  * taken in is sent and told of in the turns that follow.
  */
-const A_TURN = 16
+const A_TURN = 32
+/** So many of those that need no building for one that does. */
+const BUILT = 2
 
 /** A message that was stored, or the ticket of the one that has its key already. */
 export type Taken =
@@ -116,6 +118,7 @@ export class Intake {
       stop = reject
     })
     const forget = this.#stopOn(signal, stop)
+    this.#sinceTurn += BUILT - 1
     const { maxMessageBytes, contentTimeoutMs } = this.#options
     const timer = systemClock.after(contentTimeoutMs, () => stop(neverRead(contentTimeoutMs)))
     try {

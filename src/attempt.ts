@@ -83,9 +83,6 @@ export interface FrozenMessage {
 /** As many as nodemailer 10 allows by default; 7 to 9 would begin again without end. */
 const MAX_RESENDS = 5
 
-/** A transport is given two messages ahead for each connection at most: they, and its own try, have their time each. */
-const IN_LINE = 3
-
 const HELD_BACK = { error: new Error('it may not begin any more') }
 
 /** In place of an error, when the try ended from our side. */
@@ -155,8 +152,9 @@ class Try implements Attempting {
         ? new QuickSignal()
         : new AbortController()
       : undefined
-    this.isInLine = target.kind === 'smtp-pool' || target.ahead > 0
-    this.timer = this.until(this.isInLine ? IN_LINE * request.timeoutMs : request.timeoutMs)
+    this.isInLine = target.ahead > 0
+    // those before it in line have their time each
+    this.timer = this.until((1 + target.ahead) * request.timeoutMs)
     request.signal?.addEventListener('abort', this.onAbort, { once: true })
   }
 

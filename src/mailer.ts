@@ -691,8 +691,6 @@ class SteadyMailer<M> implements Mailer<M> {
   }
 }
 
-/** Messages in a pool's own queue for each of its connections: as many go out while a commit is gathered and made. */
-const POOL_AHEAD = 2
 const PLAIN_SEND = parseSendOptions({})
 
 const IDLE_POLL_MS = 500
@@ -730,14 +728,14 @@ function mxLookup({ resolveMx }: ResolvedOptions, target: Target): MxLookup | un
 /** A pool's connections are its slots, where the user stated none. */
 function egressOf({ egress, onUncertain }: ResolvedOptions, target: Target): ResolvedOptions['egress'] {
   const connections = egress.concurrency ?? target.maxConnections ?? egress.limits.concurrency
-  // A pool has a queue of its own: with a few messages in it for each connection, none waits for our next commit.
-  // A direct transport has one for each set of hosts, and says how many it makes use of.
+  // With a few messages in line at the transport for each connection, none waits for our next commit.
   // Where what was sent by a process that died must not be sent again, nothing is claimed ahead.
   const mayGoAhead = egress.concurrency === undefined && onUncertain === 'retry'
   const ahead = mayGoAhead ? target.ahead : 0
-  const queued = mayGoAhead && target.kind === 'smtp-pool' ? POOL_AHEAD : ahead
-  const concurrency = (1 + queued) * connections
-  return { ...egress, connections, ahead, limits: { ...egress.limits, concurrency } }
+  const concurrency = (1 + ahead) * connections
+  // a pool has one queue for all; a direct transport has one for each set of hosts, which their lanes have to know
+  const ofLanes = target.kind === 'smtp-pool' ? 0 : ahead
+  return { ...egress, connections, ahead: ofLanes, limits: { ...egress.limits, concurrency } }
 }
 
 /** A time that passes, unless it is not waited for any more. */

@@ -62,7 +62,7 @@ export interface Target {
   readonly defaultRoute: 'relay' | 'direct'
   /** The pool's `maxConnections`, or what the transport says of itself. */
   readonly maxConnections: number | undefined
-  /** Messages that it makes use of beside the one on each connection. */
+  /** Messages that it makes use of beside the one on each connection: they stand in line behind it. */
   readonly ahead: number
   /** MX hosts, where the transport knows them. */
   readonly mx: TransportMx | undefined
@@ -210,6 +210,9 @@ function kindOf(transport: InnerTransport): Target['kind'] {
   return NEEDS_MAIL_OBJECT.has(transport.name ?? '') ? 'sendmail-only' : 'plugin'
 }
 
+/** In a pool's own queue: as many go out while a commit is gathered and made. */
+const POOL_AHEAD = 2
+
 interface Parts {
   readonly kind: Target['kind']
   readonly name: string
@@ -232,7 +235,7 @@ function target({ kind, name, transporter, transport, owned, options }: Parts): 
     transporter,
     transport,
     owned,
-    ahead: facts?.steadymail?.ahead ?? 0,
+    ahead: kind === 'smtp-pool' ? POOL_AHEAD : (facts?.steadymail?.ahead ?? 0),
     mx: mxOf(facts?.steadymail),
     defaultRoute: facts?.steadymail?.route === 'direct' ? 'direct' : 'relay',
     maxConnections:

@@ -2,7 +2,7 @@
 
 import { getEventListeners } from 'node:events'
 import { Readable } from 'node:stream'
-import { memoryStore, type Ticket, wrapTransport } from 'steadymail'
+import { memoryStore, type Store, type Ticket, wrapTransport } from 'steadymail'
 import { sampleMessage, scriptedTransport } from 'steadymail/testing'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { BEGIN, HOUR, MINUTE, mail, refusing, world } from './scenarios/world.ts'
@@ -149,6 +149,39 @@ describe('a loop that sends and awaits', () => {
     expect(transport.attempts.length).toBeGreaterThan(0)
     await mailer.idle()
     await mailer.close()
+  })
+
+  it.each([
+    [
+      'raw mail',
+      32,
+      (n: number) => ({ envelope: { from: 'a@us.test', to: [`a@d${n}.test`] }, raw: 'Subject: hello' }),
+    ],
+    ['mail that is built', 16, (n: number) => mail(`a@d${n}.test`)],
+  ] as const)('and a burst as well: %s, %i a turn at most', async (_, most, mailOf) => {
+    const stored = memoryStore()
+    let adds = 0
+    const add = stored.add.bind(stored)
+    const store: Store = Object.assign(stored, {
+      add: (...args: Parameters<Store['add']>) => {
+        adds++
+        return add(...args)
+      },
+    })
+    const mailer = wrapTransport(scriptedTransport(), { store, deliver: false })
+    await mailer.start()
+    const perTurn: number[] = []
+    const count = () => {
+      perTurn.push(adds)
+      adds = 0
+      turning = setImmediate(count)
+    }
+    let turning = setImmediate(count)
+    await Promise.all(Array.from({ length: 500 }, (_, n) => mailer.sendWithRetry(mailOf(n))))
+    clearImmediate(turning)
+    expect(Math.max(...perTurn)).toBeLessThanOrEqual(most)
+    expect(perTurn.reduce((sum, n) => sum + n) + adds).toBe(500)
+    await mailer.close({ timeout: 0 })
   })
 })
 

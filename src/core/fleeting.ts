@@ -2,8 +2,8 @@
 //
 // V8 makes room in a Map by moving to a new table, and the old table keeps its entries and points to the new one. Once
 // a table has grown old it is only looked at by the major collector; until then it keeps alive the next table, with
-// what was in that, which so grows old as well, and so on: in a long-lived Map nothing dies young any more. A third of
-// what a message allocates was copied and promoted like that. Here the Map itself is made anew before it moves.
+// what was in that, which so grows old as well, and so on: in a long-lived Map nothing dies young any more. A quarter
+// of what a message allocates was copied and promoted like that. Here the Map itself is made anew before it moves.
 
 /** Deletions, and at least as many as there are entries left, after which it is made anew. */
 const AFTER = 64

@@ -123,7 +123,7 @@ it('when the disk refuses what was copied, the log is neither copied further nor
   audit(file)
 })
 
-it('copies and syncs without a descriptor of its own on the file, which would take the locks with it', async () => {
+it('opens the file in SQLite only: a further descriptor would take the locks with it when it is closed', async () => {
   const file = fresh()
   const store = await filled(file)
   const copier = new Copier(file, findDriver(), false)

@@ -31,6 +31,7 @@ const isIts = (descriptor) => {
     return false
   }
 }
+const IOERR_FSYNC = 1034 // sqlite.org/rescode.html; better-sqlite3 has it by name
 const others = new Set(open().filter(isIts))
 // a file that was deleted meanwhile is not made again
 const db = from === undefined
@@ -66,7 +67,7 @@ parentPort.on('message', (order) => {
     }
   } catch (error) {
     // busy, or no room: the log keeps what could not be copied, and the next time takes it along
-    if (/FSYNC/.test(error.code) || error.errcode === 1034) refused = error.message
+    if (error.code === 'SQLITE_IOERR_FSYNC' || error.errcode === IOERR_FSYNC) refused = error.message
     try {
       db.exec('ROLLBACK')
     } catch {

@@ -23,38 +23,43 @@ export interface Ticket {
   status(): Promise<MessageStatus | undefined>
 }
 
-const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz'
+const ALPHABET = Buffer.from('0123456789abcdefghjkmnpqrstvwxyz', 'latin1')
+const TIME = 10
+const ORDER = 14
+const LENGTH = 26
 /** Chance is drawn in large pieces: one call of the generator costs as much as twenty ids. */
 const POOL_BYTES = 4_096
-const CHANCE_BYTES = 12
 let pool: Buffer = Buffer.alloc(0)
 let drawn = 0
 let lastAt = 0
-let lastText = ''
 let counter = 0
+/** The id that is being made: put together of pieces it would be put together again wherever it is looked up. */
+const draft = Buffer.alloc(LENGTH, '0')
 
 /** A new id: 50 bits of time, 20 of order within it, 60 of chance, in base 32; ids sort by creation. */
 export function newId(now: number): string {
   // a clock set back must not undo the order
   if (now > lastAt) {
     lastAt = now
-    lastText = base32(now, 10)
+    base32(now, 0, TIME)
     counter = 0
   } else counter++
-  if (drawn + CHANCE_BYTES > pool.length) {
+  base32(counter, TIME, ORDER)
+  if (drawn + LENGTH - ORDER > pool.length) {
     pool = randomBytes(POOL_BYTES)
     drawn = 0
   }
-  let id = lastText + base32(counter, 4)
-  for (const end = drawn + CHANCE_BYTES; drawn < end; drawn++) id += ALPHABET[(pool[drawn] ?? 0) & 31]
-  return id
+  for (let at = ORDER; at < LENGTH; at++) draft[at] = digit(pool[drawn++] ?? 0)
+  return draft.toString('latin1')
 }
 
-function base32(value: number, digits: number): string {
-  let text = ''
-  for (let rest = value, i = 0; i < digits; i++) {
-    text = `${ALPHABET[rest % 32]}${text}`
+function base32(value: number, from: number, to: number): void {
+  for (let rest = value, at = to - 1; at >= from; at--) {
+    draft[at] = digit(rest % 32)
     rest = Math.floor(rest / 32)
   }
-  return text
+}
+
+function digit(value: number): number {
+  return ALPHABET[value & 31] ?? 0
 }

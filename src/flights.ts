@@ -3,6 +3,7 @@
 // Not here: who may go and what is written (outbox.ts), one try (attempt.ts), what its replies mean (conclude.ts).
 
 import { type Attempting, type AttemptResult, begin } from './attempt.ts'
+import type { Breath } from './breath.ts'
 import type { Clock } from './clock.ts'
 import { conclude, type Lesson } from './conclude.ts'
 import type { Delivery } from './core/delivery.ts'
@@ -47,6 +48,7 @@ export interface OutboxParts {
   readonly route: 'relay' | 'direct'
   readonly clock: Clock
   readonly events: Events
+  readonly breath: Breath
   readonly ownerId: string
   /** Told of tickets whose last recipient ended, after that is durable. */
   readonly onEnded: (tickets: readonly string[]) => void

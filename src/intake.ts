@@ -1,9 +1,9 @@
 // How a mail comes in: frozen, given its lanes, stored. Bounded, because callers are not.
 // Not here: tickets and verbs (mailer.ts), or building bytes (freeze.ts).
 
-import PQueue from 'p-queue'
 import { Aborts } from './aborts.ts'
 import { addressKey, domainOf } from './address.ts'
+import type { Breath } from './breath.ts'
 import { systemClock } from './clock.ts'
 import { SteadymailError } from './core/error.ts'
 import { FleetingSet } from './core/fleeting.ts'
@@ -15,8 +15,9 @@ import type { ResolvedOptions, ResolvedSend } from './options.ts'
 import type { Outbox } from './outbox.ts'
 import { nudge } from './recovery.ts'
 import type { NewDelivery } from './stores/store.ts'
-import { newId } from './ticket.ts'
+import { newId, type Ticket } from './ticket.ts'
 import type { Target } from './transporter.ts'
+import { Turnstile } from './turnstile.ts'
 
 /**
  * Messages being built or stored at a time, of those that are at hand: as many share an fsync, which counts where it
@@ -29,17 +30,12 @@ const INTAKE_LEAST = 4
 /** What they may come to together, of the size that is usual. */
 const INTAKE_BYTES = 64 * 1024 * 1024
 /**
- * Messages taken in at most before the event loop turns: building one of plain text never waits for it, and what was
- * taken in is sent and told of in the turns that follow.
+ * Messages taken in at most before the event loop turns, and fewer where they take long (breath.ts): building one of
+ * plain text never waits for it, and what was taken in is sent and told of in the turns that follow.
  */
 const A_TURN = 32
 /** So many of those that need no building for one that does. */
 const BUILT = 2
-
-/** A message that was stored, or the ticket of the one that has its key already. */
-export type Taken =
-  | { readonly kind: 'taken'; readonly message: Message }
-  | { readonly kind: 'duplicate'; readonly ticket: string }
 
 export interface IntakeParts {
   readonly target: Target
@@ -47,8 +43,13 @@ export interface IntakeParts {
   readonly grouping: Grouping
   readonly outbox: Outbox
   readonly events: Events
+  readonly breath: Breath
   /** Throws when the mailer was closed meanwhile. */
   readonly assertOpen: () => void
+  /** The ticket of a message that was stored. */
+  readonly ticketOf: (message: Message) => Ticket
+  /** The ticket of the one that has its key already. */
+  readonly duplicateOf: (id: string, key: string | undefined) => Promise<Ticket>
 }
 
 export class Intake {
@@ -58,16 +59,20 @@ export class Intake {
   readonly #outbox: Outbox
   readonly #events: Events
   readonly #assertOpen: () => void
-  readonly #atHand = new PQueue({ concurrency: AT_HAND_MOST })
+  readonly #ticketOf: IntakeParts['ticketOf']
+  readonly #duplicateOf: IntakeParts['duplicateOf']
+  readonly #atHand = new Turnstile(AT_HAND_MOST)
   /** Mail that waits for others while it is built: a stream that never ends must not keep out what needs none. */
-  readonly #toRead = new PQueue({ concurrency: TO_READ_MOST })
+  readonly #toRead = new Turnstile(TO_READ_MOST)
   /** Of the messages taken in lately, fading. */
   #largest = 0
   /** Ends the waiting of those whose mail is not stored yet. */
   readonly #building = new FleetingSet<(error: unknown) => void>()
   readonly #aborts = new Aborts()
+  readonly #breath: Breath
+  /** What was taken in in which turn of the event loop. */
   #sinceTurn = 0
-  #turned: Promise<void> | undefined
+  #turn = 0
 
   constructor(parts: IntakeParts) {
     this.#target = parts.target
@@ -75,27 +80,34 @@ export class Intake {
     this.#grouping = parts.grouping
     this.#outbox = parts.outbox
     this.#events = parts.events
+    this.#breath = parts.breath
     this.#assertOpen = parts.assertOpen
+    this.#ticketOf = parts.ticketOf
+    this.#duplicateOf = parts.duplicateOf
   }
 
   /** Resolves when nothing is on its way in. */
   idle(): Promise<void> {
-    return Promise.all([this.#atHand.onIdle(), this.#toRead.onIdle()]).then(() => undefined)
+    return Promise.all([this.#atHand.idle(), this.#toRead.idle()]).then(() => undefined)
   }
 
-  #queueFor(mail: unknown): PQueue {
+  #turnstileOf(mail: unknown): Turnstile {
     return isAtHand(mail) ? this.#atHand : this.#toRead
   }
 
   /** Freezes and stores a mail; bounded, so that a burst of large mail does not fill the memory. */
-  take(mail: unknown, send: ResolvedSend): Promise<Taken> {
+  take(mail: unknown, send: ResolvedSend): Promise<Ticket> {
     // who waits without a signal costs a closure, and hears of a close when it is his turn
-    if (send.signal === undefined) return this.#queueFor(mail).add(() => this.#freezeAndStore(mail, send))
-    return this.#stoppable(mail, send)
+    if (send.signal !== undefined) return this.#stoppable(mail, send)
+    try {
+      return this.#turnstileOf(mail).run(() => this.#freezeAndStore(mail, send))
+    } catch (error) {
+      return Promise.reject(error) // by a mail that throws when it is looked at
+    }
   }
 
-  async #freezeAndStore(mail: unknown, send: ResolvedSend): Promise<Taken> {
-    while (this.#isBreathless()) await this.#turned
+  async #freezeAndStore(mail: unknown, send: ResolvedSend): Promise<Ticket> {
+    while (this.#isBreathless()) await this.#breath.next()
     this.#assertOpen()
     const { maxMessageBytes } = this.#options
     const frozen =
@@ -129,7 +141,7 @@ export class Intake {
     }
   }
 
-  async #stoppable(mail: unknown, send: ResolvedSend): Promise<Taken> {
+  async #stoppable(mail: unknown, send: ResolvedSend): Promise<Ticket> {
     const { signal } = send
     let storing = false
     let stop: (error: unknown) => void = () => undefined
@@ -140,8 +152,8 @@ export class Intake {
       }
     })
     const forget = this.#stopOn(signal, stop)
-    const taking = this.#queueFor(mail).add(async () => {
-      while (this.#isBreathless()) await this.#turned
+    const taking = this.#turnstileOf(mail).run(async () => {
+      while (this.#isBreathless()) await this.#breath.next()
       throwIfAborted(signal)
       this.#assertOpen()
       const frozen = await this.#freezeUnlessStopped(mail, signal)
@@ -153,7 +165,7 @@ export class Intake {
       return this.#store(frozen, send)
     })
     try {
-      return (await Promise.race([taking, stopped])) as Taken
+      return await Promise.race([taking, stopped])
     } finally {
       forget()
     }
@@ -173,16 +185,14 @@ export class Intake {
     for (const stop of this.#building) stop(error)
   }
 
-  /** A loop of `await sendWithRetry` must not keep timers, sockets and delivery waiting until it ends: whether to wait for `#turned`. */
+  /** A loop of `await sendWithRetry` must not keep timers, sockets and delivery waiting until it ends: whether to wait for the next turn. */
   #isBreathless(): boolean {
-    this.#turned ??= new Promise((resolve) => {
-      this.#options.clock.turn(() => {
-        this.#sinceTurn = 0
-        this.#turned = undefined
-        resolve()
-      })
-    })
-    return ++this.#sinceTurn > A_TURN
+    const { turn } = this.#breath
+    if (turn !== this.#turn) {
+      this.#turn = turn
+      this.#sinceTurn = 0
+    }
+    return ++this.#sinceTurn > A_TURN || this.#breath.isSpent
   }
 
   /** The larger the mail of late, the less of it is taken in at once; mail being built counts, not only what is built. */
@@ -193,7 +203,7 @@ export class Intake {
     narrow(this.#toRead, fitting, TO_READ_MOST)
   }
 
-  async #store(frozen: Frozen, send: ResolvedSend): Promise<Taken> {
+  async #store(frozen: Frozen, send: ResolvedSend): Promise<Ticket> {
     const { store, clock } = this.#options
     const now = clock.now()
     const message = this.#message(frozen, send, now)
@@ -207,7 +217,7 @@ export class Intake {
     clock.working?.(adding)
     const added = await adding
     if (added.kind === 'conflict') throw keyConflict(message.key)
-    if (added.kind === 'duplicate') return { kind: 'duplicate', ticket: added.ticket }
+    if (added.kind === 'duplicate') return this.#duplicateOf(added.ticket, message.key)
     this.note(deliveries)
     if (this.#events.heard('queued')) {
       this.#events.emit('queued', {
@@ -218,7 +228,7 @@ export class Intake {
         ...(send.meta === undefined ? {} : { meta: send.meta }),
       })
     }
-    return { kind: 'taken', message }
+    return this.#ticketOf(message)
   }
 
   #message(frozen: Frozen, send: ResolvedSend, now: number): Message {
@@ -317,9 +327,8 @@ export class Intake {
   }
 }
 
-function narrow(queue: PQueue, fitting: number, most: number): void {
-  const concurrency = Math.min(most, Math.max(INTAKE_LEAST, fitting))
-  if (concurrency !== queue.concurrency) queue.concurrency = concurrency
+function narrow(turnstile: Turnstile, fitting: number, most: number): void {
+  turnstile.most = Math.min(most, Math.max(INTAKE_LEAST, fitting))
 }
 
 function keyConflict(key: string | undefined): SteadymailError {

@@ -3,6 +3,7 @@
 
 import { Aborts } from './aborts.ts'
 import { addressKey, checkAddress, domainOf, normalizeDomain } from './address.ts'
+import { Breath } from './breath.ts'
 import { builtinPolicies } from './builtin.ts'
 import type { Clock } from './clock.ts'
 import { callable, fields, oneOf, optional, whole, word } from './core/check.ts'
@@ -189,7 +190,7 @@ class SteadyMailer<M> implements Mailer<M> {
   #opened: Promise<void> | undefined
   #started: Promise<void> | undefined
   #closed: Promise<void> | undefined
-  /** Opened and delivering: nothing to wait for before a mail is taken. */
+  /** Opened, and delivering where it should: nothing to wait for before a mail is taken. */
   #running = false
 
   constructor(target: Target, options: ResolvedOptions, reporter: Reporter) {
@@ -205,6 +206,7 @@ class SteadyMailer<M> implements Mailer<M> {
       if (listener !== undefined) this.#events.on(name as EventName, listener as Listener<EventName>)
     }
     reporter.follow(this.#events)
+    const breath = new Breath(options.clock)
     this.#outcomes = new Outcomes(
       options.store,
       options.clock,
@@ -212,6 +214,8 @@ class SteadyMailer<M> implements Mailer<M> {
       options.onSettled,
       () => this.#outbox.owner.fence > 0,
       (error) => reporter.handlerError(error),
+      () => this.#outbox.keepAlive(),
+      breath,
     )
     this.#outbox = new Outbox({
       store: options.store,
@@ -221,6 +225,7 @@ class SteadyMailer<M> implements Mailer<M> {
       route: options.route ?? target.defaultRoute,
       clock: options.clock,
       events: this.#events,
+      breath,
       ownerId: newId(options.clock.now()),
       onEnded: (tickets) => this.#outcomes.ended(tickets),
     })
@@ -230,7 +235,10 @@ class SteadyMailer<M> implements Mailer<M> {
       grouping: this.#grouping,
       outbox: this.#outbox,
       events: this.#events,
+      breath,
       assertOpen: () => this.#assertOpen(),
+      ticketOf: (message) => this.#newTicket(message, false),
+      duplicateOf: (id, key) => this.#duplicateOf(id, key),
     })
     // who waits here is told by the loop; when another process takes over, only looking helps
     this.#events.on('owner', ({ owner }) => {
@@ -243,13 +251,20 @@ class SteadyMailer<M> implements Mailer<M> {
   async start(): Promise<void> {
     this.#assertOpen()
     await this.#open()
-    if (!this.#options.deliver) return
-    this.#started ??= this.#begin()
-    await this.#started
+    if (this.#options.deliver) {
+      this.#started ??= this.#begin()
+      await this.#started
+    }
     this.#running = true
   }
 
-  async sendWithRetry(mail: M, options?: SendOptions): Promise<Ticket> {
+  sendWithRetry(mail: M, options?: SendOptions): Promise<Ticket> {
+    // one of thousands that are called in one turn costs a promise and its place in line, not a function that waits
+    if (options === undefined && this.#isReady) return this.#intake.take(mail, PLAIN_SEND)
+    return this.#send(mail, options)
+  }
+
+  async #send(mail: M, options: SendOptions | undefined): Promise<Ticket> {
     this.#assertOpen()
     const send = options === undefined ? PLAIN_SEND : parseSendOptions(options)
     throwIfAborted(send.signal)
@@ -258,10 +273,7 @@ class SteadyMailer<M> implements Mailer<M> {
       const known = await this.#intake.known(send.key, mail)
       if (known !== undefined) return this.#newTicket(known, true)
     }
-    const taken = await this.#intake.take(mail, send)
-    return taken.kind === 'taken'
-      ? this.#newTicket(taken.message, false)
-      : this.#ticketOf(taken.ticket, send.key, true)
+    return this.#intake.take(mail, send)
   }
 
   async status(id: string): Promise<MessageStatus | undefined> {
@@ -627,6 +639,11 @@ class SteadyMailer<M> implements Mailer<M> {
     return opened
   }
 
+  /** Whether there is nothing to wait for or to throw first. */
+  get #isReady(): boolean {
+    return this.#running && this.#closed === undefined
+  }
+
   async #ready(): Promise<void> {
     this.#assertOpen()
     await this.#open()
@@ -659,11 +676,11 @@ class SteadyMailer<M> implements Mailer<M> {
   }
 
   /** A key is remembered longer than its message: then that it was sent is all there is to say. */
-  async #ticketOf(id: string, key: string | undefined, duplicate: boolean): Promise<Ticket> {
+  async #duplicateOf(id: string, key: string | undefined): Promise<Ticket> {
     const stored = await this.#options.store.get(id)
     return this.#newTicket(
       stored?.message ?? { id, messageId: '', ...(key === undefined ? {} : { key }) },
-      duplicate,
+      true,
     )
   }
 
@@ -674,7 +691,7 @@ class SteadyMailer<M> implements Mailer<M> {
       messageId,
       duplicate,
       status: () => this.status(id),
-      settled: (options = {}) => this.#settled(id, options.signal),
+      settled: ({ signal } = {}) => (this.#isReady ? this.#settledOf(id, signal) : this.#settled(id, signal)),
     }
     if (key !== undefined) ticket.key = key
     return ticket
@@ -682,12 +699,11 @@ class SteadyMailer<M> implements Mailer<M> {
 
   async #settled(id: string, signal: AbortSignal | undefined): Promise<Outcome> {
     await this.#ready()
-    const release = this.#outbox.keepAlive()
-    try {
-      return await this.#outcomes.settled(id, this.#outbox.owner.fence === 0, signal)
-    } finally {
-      release()
-    }
+    return this.#settledOf(id, signal)
+  }
+
+  #settledOf(id: string, signal: AbortSignal | undefined): Promise<Outcome> {
+    return this.#outcomes.settled(id, this.#outbox.owner.fence === 0, signal)
   }
 }
 

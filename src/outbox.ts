@@ -167,14 +167,12 @@ export class Outbox {
 
   /** Somebody awaits something: the process stays alive until they call what this returns. */
   keepAlive(): () => void {
-    this.#wanted++
-    this.#arm()
+    if (++this.#wanted === 1) this.#arm()
     let once = true
     return () => {
       if (!once) return
       once = false
-      this.#wanted--
-      this.#arm()
+      if (--this.#wanted === 0) this.#arm()
     }
   }
 
@@ -247,7 +245,8 @@ export class Outbox {
           if (chore.at() <= this.parts.clock.now()) await chore.run()
         }
         if (await this.#turn()) this.#again = true
-      } while (this.#again)
+        if (this.#again && this.parts.breath.isSpent) await this.parts.breath.next()
+      } while (this.#again && !this.disposed)
       if (this.#permits !== undefined && this.#mayClaim()) {
         const ready = this.lanes.readyCount(this.parts.clock.now())
         this.#permits.ask(Math.min(this.egress.free, ready), this.lanes.highestReady)
@@ -302,7 +301,7 @@ export class Outbox {
     for (let i = 0; i < plans.length; i++) {
       this.#claimed(plans[i] as Plan, result.claims[i] as Claimed, result.durable, now)
     }
-    return plans.length > 0
+    return plans.length > 0 || this.#unsavedLanes.dueAt(now) <= now
   }
 
   #mayClaim(): boolean {

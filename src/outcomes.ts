@@ -2,9 +2,10 @@
 // called at least once per message, again after a crash or a rejection, until it resolves.
 
 import { Aborts } from './aborts.ts'
+import type { Breath } from './breath.ts'
 import type { Clock, Timer } from './clock.ts'
 import { SteadymailError } from './core/error.ts'
-import { FleetingMap, FleetingSet } from './core/fleeting.ts'
+import { FleetingMap } from './core/fleeting.ts'
 import type { Events, MessageStatus, Outcome, RecipientStatus } from './events.ts'
 import { Pace } from './pace.ts'
 import type { Store, Stored } from './stores/store.ts'
@@ -32,7 +33,10 @@ export class Outcomes {
   readonly #handler: ((outcome: Outcome) => unknown) | undefined
   readonly #delivers: () => boolean
   readonly #onHandlerError: (error: unknown) => void
-  readonly #waiting = new FleetingMap<string, Set<Waiter>>()
+  readonly #waiting = new FleetingMap<string, readonly Waiter[]>()
+  readonly #keepAlive: () => () => void
+  /** Lets the process end, as far as those are concerned who wait. */
+  #release: (() => void) | undefined
   readonly #aborts = new Aborts()
   /** Tickets whose call of the handler has not come back in time. */
   readonly #overdue = new Set<string>()
@@ -53,7 +57,9 @@ export class Outcomes {
   readonly #pace: Pace
   #closed = false
   #handled: Promise<void> = Promise.resolve()
-  readonly #telling = new FleetingSet<Promise<void>>()
+  /** Tickets of messages that ended, to be told of. */
+  #untold: string[] = []
+  #telling: Promise<void> | undefined
 
   constructor(
     store: Store,
@@ -62,27 +68,39 @@ export class Outcomes {
     handler: ((outcome: Outcome) => unknown) | undefined,
     delivers: () => boolean,
     onHandlerError: (error: unknown) => void,
+    keepAlive: () => () => void,
+    breath: Breath,
   ) {
+    this.#keepAlive = keepAlive
     this.#delivers = delivers
     this.#onHandlerError = onHandlerError
     this.#store = store
     this.#clock = clock
     this.#events = events
     this.#handler = handler
-    this.#pace = new Pace(clock)
+    this.#pace = new Pace(breath)
   }
 
   /** Messages whose last recipient ended. */
   ended(tickets: readonly string[]): void {
     const heard = this.#events.heard('settled')
-    for (const ticket of tickets) {
-      if (!heard && !this.#waiting.has(ticket)) continue
-      const told = this.#tell(ticket).catch(() => undefined)
-      this.#telling.add(told)
-      told.then(() => this.#telling.delete(told))
-      this.#clock.working?.(told)
+    for (const ticket of tickets) if (heard || this.#waiting.has(ticket)) this.#untold.push(ticket)
+    if (this.#untold.length > 0 && this.#telling === undefined) {
+      this.#telling = this.#tellAll()
+      this.#clock.working?.(this.#telling)
     }
     this.handle()
+  }
+
+  /** One fsync may end thousands at once, and each has to be read. */
+  async #tellAll(): Promise<void> {
+    while (this.#untold.length > 0) {
+      for (const ticket of this.#untold.splice(0)) {
+        await this.#tell(ticket).catch(() => undefined)
+        await this.#pace.step()
+      }
+    }
+    this.#telling = undefined
   }
 
   async #tell(ticket: string): Promise<void> {
@@ -93,9 +111,25 @@ export class Outcomes {
   }
 
   #resolve(ticket: string, outcome: Outcome): void {
-    const waiting = this.#waiting.get(ticket)
+    for (const waiter of this.#dismiss(ticket)) waiter.resolve(outcome)
+  }
+
+  #reject(ticket: string, error: unknown): void {
+    for (const waiter of this.#dismiss(ticket)) waiter.reject(error)
+  }
+
+  /** Those who waited for it, and from now on do not. */
+  #dismiss(ticket: string): readonly Waiter[] {
+    const waiting = this.#waiting.get(ticket) ?? []
     this.#waiting.delete(ticket)
-    for (const waiter of waiting ?? []) waiter.resolve(outcome)
+    this.#letGo()
+    return waiting
+  }
+
+  #letGo(): void {
+    if (this.#waiting.size > 0) return
+    this.#release?.()
+    this.#release = undefined
   }
 
   async outcome(ticket: string): Promise<Outcome | undefined> {
@@ -104,29 +138,39 @@ export class Outcomes {
     return toOutcome(stored, await statuses(this.#store, stored))
   }
 
-  /** Resolves when the message has ended, at once if it has. */
-  async settled(ticket: string, poll: boolean, signal: AbortSignal | undefined): Promise<Outcome> {
-    signal?.throwIfAborted()
-    const waiting = this.#waiting.get(ticket) ?? new Set()
-    this.#waiting.set(ticket, waiting)
-    let giveUp: () => void = () => undefined
-    const promise = new Promise<Outcome>((resolve, reject) => {
-      const waiter: Waiter = { resolve, reject }
-      waiting.add(waiter)
-      giveUp = () => {
-        waiting.delete(waiter)
-        if (waiting.size === 0) this.#waiting.delete(ticket)
-        reject(signal?.reason)
-      }
+  /** Resolves when the message has ended, at once if it has; the process stays alive until then. */
+  settled(ticket: string, poll: boolean, signal: AbortSignal | undefined): Promise<Outcome> {
+    if (signal?.aborted === true) return Promise.reject(signal.reason)
+    return new Promise((resolve, reject) => {
+      const waiter =
+        signal === undefined ? { resolve, reject } : this.#stoppable(ticket, signal, { resolve, reject })
+      const waiting = this.#waiting.get(ticket)
+      this.#waiting.set(ticket, waiting === undefined ? [waiter] : [...waiting, waiter])
+      this.#release ??= this.#keepAlive()
+      this.#asked.push({ ticket, poll })
+      if (!this.#answering) void this.#answer()
     })
-    this.#asked.push({ ticket, poll })
-    if (!this.#answering) void this.#answer()
-    const forget = this.#aborts.on(signal, giveUp)
-    try {
-      return await promise
-    } finally {
-      forget()
+  }
+
+  #stoppable(ticket: string, signal: AbortSignal, { resolve, reject }: Waiter): Waiter {
+    const forget = this.#aborts.on(signal, (reason) => {
+      const others = this.#waiting.get(ticket)?.filter((one) => one !== waiter) ?? []
+      if (others.length > 0) this.#waiting.set(ticket, others)
+      else this.#waiting.delete(ticket)
+      this.#letGo()
+      waiter.reject(reason)
+    })
+    const waiter: Waiter = {
+      resolve: (outcome) => {
+        forget()
+        resolve(outcome)
+      },
+      reject: (error) => {
+        forget()
+        reject(error)
+      },
     }
+    return waiter
   }
 
   /**
@@ -176,11 +220,6 @@ export class Outcomes {
     if (stored.settledAt === undefined) return false
     this.#resolve(ticket, toOutcome(stored, await statuses(this.#store, stored)))
     return true
-  }
-
-  #reject(ticket: string, error: unknown): void {
-    for (const waiter of this.#waiting.get(ticket) ?? []) waiter.reject(error)
-    this.#waiting.delete(ticket)
   }
 
   /** Calls the durable handler for what it has not acknowledged, in the process that delivers. */
@@ -324,7 +363,7 @@ export class Outcomes {
 
   /** Resolves when all that has ended so far was told, and given to the durable handler once. */
   async rest(): Promise<void> {
-    await Promise.all(this.#telling)
+    while (this.#telling !== undefined) await this.#telling
     while (this.#handling) await this.#handled
   }
 
@@ -333,11 +372,10 @@ export class Outcomes {
     this.#closed = true
     this.#timer?.cancel()
     this.#poll?.cancel()
-    await Promise.all(this.#telling)
+    while (this.#telling !== undefined) await this.#telling
     await Promise.race([this.#handled, timeout])
     const closed = new SteadymailError('CLOSED', 'the mailer was closed before the message ended')
-    for (const waiting of this.#waiting.values()) for (const waiter of waiting) waiter.reject(closed)
-    this.#waiting.clear()
+    for (const ticket of [...this.#waiting.keys()]) this.#reject(ticket, closed)
   }
 }
 
@@ -349,7 +387,7 @@ function isNotFound(error: unknown): boolean {
 export async function statuses(store: Store, stored: Stored): Promise<RecipientStatus[]> {
   return Promise.all(
     stored.deliveries.map(async (d) => {
-      const history = d.last === undefined ? [] : await store.history(d.id)
+      const history = d.last === undefined ? [] : d.tries === 1 ? [d.last] : await store.history(d.id)
       return {
         address: d.address,
         domain: d.domain,

@@ -3,6 +3,10 @@
 import { memoryStore, type Outcome, type Store, wrapTransport } from 'steadymail'
 import { sampleMessage } from 'steadymail/testing'
 import { describe, expect, it } from 'vitest'
+import { Breath } from '../src/breath.ts'
+import { systemClock } from '../src/clock.ts'
+import { Events } from '../src/events.ts'
+import { Outcomes } from '../src/outcomes.ts'
 import { MINUTE, mail, runner, world } from './scenarios/world.ts'
 
 /** The warnings of this package that Node printed meanwhile. */
@@ -331,6 +335,24 @@ describe('the event loop turns meanwhile', () => {
     await mailer.start()
     expect(await turns).toBeGreaterThan(1_000 / 50)
     await mailer.close()
+    await store.close()
+  })
+
+  it('when a thousand end with one fsync', async () => {
+    const store = await settledMail(1_000)
+    const ids = (await store.list({ limit: 1_000 })).map(({ message }) => message.id)
+    const told: string[] = []
+    const events = new Events(() => undefined)
+    events.on('settled', ({ id }) => {
+      told.push(id)
+    })
+    const breath = new Breath(systemClock)
+    const no = () => undefined
+    const alive = () => no
+    const outcomes = new Outcomes(store, systemClock, events, undefined, () => true, no, alive, breath)
+    outcomes.ended(ids)
+    expect(await turnsUntil(outcomes.rest())).toBeGreaterThan(1_000 / 50)
+    expect(told).toEqual(ids)
     await store.close()
   })
 

@@ -41,3 +41,31 @@ it('what a lane had spent before a turn that failed is saved with the next, thou
   expect(row).toEqual({ key: 'x.test', state: JSON.stringify(before) })
   expect(lane.dirty).toBe(false)
 })
+
+it('lanes that only count are saved 256 a turn, until all are', () => {
+  const lanes = new UnsavedLanes()
+  const all = Array.from({ length: 600 }, (_, n): Gated => {
+    const state = openLane(limits, NOW)
+    return { key: `${n}.test`, limits, state, inFlight: 0, probing: false, dirty: false, saved: state }
+  })
+  for (const lane of all) {
+    lane.state = depart(lane.state, limits, NOW, 1)
+    lanes.stain(lane, NOW)
+  }
+  expect(lanes.take(NOW)).toEqual([])
+  const due = lanes.dueAt(NOW)
+  expect(due).toBe(NOW + 250)
+  const saved: string[] = []
+  for (const [count, next] of [
+    [256, due],
+    [256, due],
+    [88, Number.POSITIVE_INFINITY],
+  ] as const) {
+    const rows = lanes.rows(lanes.take(due), due)
+    expect(rows).toHaveLength(count)
+    expect(lanes.dueAt(due)).toBe(next)
+    saved.push(...rows.map(({ key }) => key))
+  }
+  expect(new Set(saved).size).toBe(600)
+  expect(lanes.size).toBe(0)
+})

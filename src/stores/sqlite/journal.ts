@@ -42,6 +42,8 @@ export class Journal {
   /** The row that this transaction will write. */
   #draft = blank()
   #drafted = 0
+  /** Lanes that were written and not folded. */
+  #lanes = 0
   /** Whether what is remembered here is what the file has; `read`: it was read from there, for answers. */
   #known: 'no' | 'read' | 'written' = 'no'
 
@@ -58,9 +60,9 @@ export class Journal {
     return this.#known === 'written'
   }
 
-  /** Claims and acceptances, or rows if there are more of them. */
+  /** Claims and acceptances, or rows or lanes if there are more of them. */
   get size(): number {
-    return Math.max(this.#pending.size - this.#said.pending, this.rows >> 1)
+    return Math.max(this.#pending.size - this.#said.pending, this.rows >> 1, this.#lanes >> 1)
   }
 
   /** Written and not folded. */
@@ -186,6 +188,7 @@ export class Journal {
   lanes(lanes: readonly StoredLane[]): void {
     for (const { key, state } of lanes) this.#draft.lanes.push([key, state ?? null])
     this.#drafted += lanes.length
+    this.#lanes += lanes.length
   }
 
   /** Writes what was said since the last time. */
@@ -244,6 +247,7 @@ export class Journal {
     this.#perQueue.clear()
     this.#written.clear()
     this.#said = { pending: 0, rows: 0 }
+    this.#lanes = 0
   }
 }
 

@@ -14,7 +14,7 @@ import { findRivals } from './rivals.ts'
 import { baseline, cleanUp, enqueueing, type Figures, startSink, ways } from './w1.ts'
 
 const sizes = (process.env.BENCH_N ?? '5000,20000').split(',').map(Number)
-const rounds = Number(process.env.BENCH_ROUNDS ?? 3)
+const rounds = Number(process.env.BENCH_ROUNDS ?? 5)
 const backlog = Number(process.env.BENCH_BACKLOG ?? 1_000_000)
 /** Rivals are slower: this many messages say enough. */
 const rivalSize = Math.min(...sizes)

@@ -23,7 +23,7 @@ import { Turnstile } from './turnstile.ts'
  * Messages being built or stored at a time, of those that are at hand: as many share an fsync, which counts where it
  * takes long; with twice as many the event loop feels each commit. Fewer when they are large.
  */
-const AT_HAND_MOST = 128
+const AT_HAND_MOST = 256
 /** Of those that are read first. */
 const TO_READ_MOST = 64
 const INTAKE_LEAST = 4

@@ -111,7 +111,7 @@ export interface Mailer<M = unknown> {
   lanes(): Promise<readonly LaneStatus[]>
   /** Why not yet: one reason per recipient of a message, or the lane's, named by its key or a domain in it. */
   explain(idOrLane: string): Promise<readonly Explanation[] | undefined>
-  /** Holds a lane, named by its key or a domain in it (`@egress` for all), for ever when no time is said. */
+  /** Holds a lane, named by its key or a domain in it (`@egress` for all), for ever when no time is said; a kill cannot undo it once it resolves. */
   hold(lane: string, options?: { readonly for?: Duration; readonly reason?: string }): Promise<void>
   /** Ends a hold; the lane goes on slowly first. */
   release(lane: string): Promise<void>
@@ -325,15 +325,27 @@ class SteadyMailer<M> implements Mailer<M> {
     const now = this.#options.clock.now()
     const until = given.for === undefined ? NO_END : now + duration(given.for, 'for')
     const reason = optional(given.reason, (v) => word(v, 'reason')) ?? 'held by the operator'
-    if (this.#outbox.owner.fence > 0) this.#outbox.holdLane(lane, until, reason)
-    else await this.#notify({ kind: 'hold', lane, until, reason })
+    const here = () => this.#outbox.holdLane(lane, until, reason)
+    await this.#atOwner(here, { kind: 'hold', lane, until, reason })
   }
 
   async release(name: string): Promise<void> {
     await this.#ready()
     const lane = this.#laneGiven(name)
-    if (this.#outbox.owner.fence > 0) this.#outbox.releaseLane(lane)
-    else await this.#notify({ kind: 'release', lane })
+    await this.#atOwner(() => this.#outbox.releaseLane(lane), { kind: 'release', lane })
+  }
+
+  /** Does it where mail is delivered, here or in another process; resolves when a kill cannot undo it. */
+  async #atOwner(here: () => void, notice: Notice): Promise<void> {
+    if (this.#outbox.owner.fence > 0) {
+      here()
+      try {
+        return await this.#outbox.saved()
+      } catch (error) {
+        if (!SteadymailError.is(error) || error.code !== 'OWNER_LOST') throw error
+      }
+    }
+    await this.#notify(notice)
   }
 
   /** The lane meant by its name, or by a domain in it: mail to gmail.com is in lane 'gmail'. */

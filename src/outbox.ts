@@ -23,6 +23,7 @@ import { Flights, type OutboxParts } from './flights.ts'
 import { type Gated, type Lane, Lanes, type Plan } from './lanes.ts'
 import { Ownership } from './owner.ts'
 import { Permits } from './permits.ts'
+import { ownerLost } from './stores/rules.ts'
 import type { Claimed, ClaimRequest, Settlement, StoredLane, TurnResult } from './stores/store.ts'
 import { Teller } from './tell.ts'
 import { UnsavedLanes } from './unsaved-lanes.ts'
@@ -46,6 +47,11 @@ interface Unsaved {
   readonly tell: (() => void) | undefined
 }
 
+interface Saver {
+  resolve(): void
+  reject(error: unknown): void
+}
+
 export class Outbox {
   readonly lanes: Lanes
   readonly egress: Egress
@@ -57,6 +63,8 @@ export class Outbox {
   /** The newest failure of the store, until it works again. */
   storeFailure: { readonly error: unknown; readonly since: number } | undefined
   #unsaved: Unsaved[] = []
+  /** Those who wait until what was touched is in the store. */
+  #savers: Saver[] = []
   readonly #unsavedLanes = new UnsavedLanes()
   #turning = false
   #again = false
@@ -189,6 +197,22 @@ export class Outbox {
     this.ask()
   }
 
+  /**
+   * Resolves when what was touched so far is durable.
+   * @throws what the store says when it fails; `OWNER_LOST` when another process delivers by now
+   */
+  saved(): Promise<void> {
+    if (this.#unsavedLanes.size === 0) return Promise.resolve()
+    if (this.storeFailure !== undefined) return Promise.reject(this.storeFailure.error)
+    return new Promise((resolve, reject) => {
+      this.#savers.push({ resolve, reject })
+    })
+  }
+
+  #refuse(savers: readonly Saver[], error: unknown): void {
+    for (const saver of savers) saver.reject(error)
+  }
+
   #stain(gated: Gated, now: number): void {
     if (this.parts.store.durable) this.#unsavedLanes.stain(gated, now)
   }
@@ -229,6 +253,7 @@ export class Outbox {
     this.disposed = true
     this.#timer?.cancel()
     this.#timer = undefined
+    this.#refuse(this.#savers.splice(0), new SteadymailError('CLOSED', 'the mailer was closed'))
   }
 
   async #run(): Promise<void> {
@@ -261,7 +286,10 @@ export class Outbox {
   /** One turn; true when another may find more to do. */
   async #turn(): Promise<boolean> {
     const { store, clock } = this.parts
-    if (this.owner.fence === 0) return false
+    if (this.owner.fence === 0) {
+      this.#refuse(this.#savers.splice(0), ownerLost())
+      return false
+    }
     const now = clock.now()
     if (now < this.#retryAt) return false
     const settle = this.#unsaved
@@ -270,6 +298,7 @@ export class Outbox {
     const plans = this.#mayClaim() ? this.#planAll(now, undo) : []
     const dirty = this.#unsavedLanes.take(now)
     if (settle.length === 0 && plans.length === 0 && dirty.length === 0) return false
+    const savers: Saver[] = []
     let result: TurnResult
     try {
       const turn = store.turn({
@@ -278,7 +307,10 @@ export class Outbox {
         until: now + this.parts.options.attemptTimeoutMs * (clock.scale ?? 1) + CLAIM_MARGIN_MS,
         settle: settle.map((s) => s.settlement),
         claims: plans.map(claimOf),
-        lanes: (claimed) => this.#spend(plans, claimed, undo, dirty, now),
+        lanes: (claimed) => {
+          savers.push(...this.#savers.splice(0)) // what they touched is in these rows
+          return this.#spend(plans, claimed, undo, dirty, now)
+        },
         urgent: this.parts.options.onUncertain !== 'retry',
         keepOutcomes: this.parts.options.onSettled !== undefined,
       })
@@ -293,8 +325,16 @@ export class Outbox {
         this.#unplan(plan, now)
       }
       this.#failed(error, now)
+      this.#refuse([...savers, ...this.#savers.splice(0)], error)
       return false
     }
+    if (savers.length > 0)
+      result.durable.then(
+        () => {
+          for (const saver of savers) saver.resolve()
+        },
+        (error) => this.#refuse(savers, error),
+      )
     this.#worked()
     clock.working?.(result.durable)
     this.#tellWhenDurable(settle, result)

@@ -1,5 +1,7 @@
 // The loop when its store or its gate fails, and the owner lease between several mailers on one store.
 
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -39,6 +41,33 @@ function fragile(store: Store): Store & { broken: boolean; readonly failures: nu
 }
 
 describe('what lanes remember', () => {
+  it('of a hold and a release is in the file when they resolve: a kill cannot undo them', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'steadymail-'))
+    onTestFinished(() => rmSync(folder, { recursive: true }))
+    const killed = async (what: 'hold' | 'release') => {
+      const file = join(folder, `${what}.db`)
+      const script = `
+        import { wrapTransport } from 'steadymail'
+        import { sqliteStore } from 'steadymail/sqlite'
+        const mailer = wrapTransport('smtp://127.0.0.1:9', { store: sqliteStore(${JSON.stringify(file)}) })
+        await mailer.start()
+        await mailer.hold('one.test', { reason: 'asked to' })
+        if (${what === 'release'}) await mailer.release('one.test')
+        process.kill(process.pid, 'SIGKILL')`
+      const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: 'inherit' })
+      expect((await once(child, 'exit'))[1]).toBe('SIGKILL')
+      const reader = sqliteStore(file)
+      await reader.open()
+      const states: string[] = []
+      for await (const page of reader.lanes())
+        for (const { key, state } of page) if (key === 'one.test') states.push(state ?? '')
+      await reader.close()
+      return states.join()
+    }
+    expect(await killed('hold')).toContain('asked to')
+    expect(await killed('release')).not.toContain('asked to')
+  })
+
   it('is in the store within a moment, held lanes at once', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'steadymail-'))
     onTestFinished(() => rmSync(folder, { recursive: true }))
@@ -143,14 +172,19 @@ describe('a store that fails', () => {
     const w = await world({ store })
     await w.mailer.start()
     store.broken = true
-    await w.mailer.hold('one.test')
+    const holding = w.mailer.hold('one.test')
+    await expect(w.run(holding)).rejects.toMatchObject({ code: 'STORE_FAILED' })
+    expect(await w.mailer.lanes()).toContainEqual(
+      expect.objectContaining({ lane: 'one.test', phase: 'held' }),
+    )
+    await expect(w.mailer.hold('two.test')).rejects.toMatchObject({ code: 'STORE_FAILED' })
     await w.pass(MINUTE)
     expect(store.failures).toBeGreaterThan(0)
     store.broken = false
     await w.pass(2 * MINUTE)
     const stored: string[] = []
     for await (const page of store.lanes()) stored.push(...page.map(({ key }) => key))
-    expect(stored).toContain('one.test')
+    expect(stored).toEqual(expect.arrayContaining(['one.test', 'two.test']))
   })
 
   it('while the mailer closes: what is not written is found as a claim by the next', async () => {

@@ -34,6 +34,8 @@ const INTAKE_BYTES = 64 * 1024 * 1024
  * plain text never waits for it, and what was taken in is sent and told of in the turns that follow.
  */
 const A_TURN = 32
+/** So many, though our work has taken its time in this turn: a transport that blocks must not keep mail out until its last. */
+const A_TURN_LEAST = 8
 /** So many of those that need no building for one that does. */
 const BUILT = 2
 
@@ -143,6 +145,7 @@ export class Intake {
 
   async #stoppable(mail: unknown, send: ResolvedSend): Promise<Ticket> {
     const { signal } = send
+    const turnstile = this.#turnstileOf(mail) // before anything waits: it may throw
     let storing = false
     let stop: (error: unknown) => void = () => undefined
     const stopped = new Promise<never>((_, reject) => {
@@ -152,7 +155,7 @@ export class Intake {
       }
     })
     const forget = this.#stopOn(signal, stop)
-    const taking = this.#turnstileOf(mail).run(async () => {
+    const taking = turnstile.run(async () => {
       while (this.#isBreathless()) await this.#breath.next()
       throwIfAborted(signal)
       this.#assertOpen()
@@ -192,7 +195,8 @@ export class Intake {
       this.#turn = turn
       this.#sinceTurn = 0
     }
-    return ++this.#sinceTurn > A_TURN || this.#breath.isSpent
+    const taken = ++this.#sinceTurn
+    return taken > A_TURN || (taken > A_TURN_LEAST && this.#breath.isSpent)
   }
 
   /** The larger the mail of late, the less of it is taken in at once; mail being built counts, not only what is built. */

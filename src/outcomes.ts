@@ -5,7 +5,7 @@ import { Aborts } from './aborts.ts'
 import type { Breath } from './breath.ts'
 import type { Clock, Timer } from './clock.ts'
 import { SteadymailError } from './core/error.ts'
-import { FleetingMap } from './core/fleeting.ts'
+import { FleetingMap, FleetingSet } from './core/fleeting.ts'
 import type { Events, MessageStatus, Outcome, RecipientStatus } from './events.ts'
 import { Pace } from './pace.ts'
 import type { Store, Stored } from './stores/store.ts'
@@ -33,7 +33,8 @@ export class Outcomes {
   readonly #handler: ((outcome: Outcome) => unknown) | undefined
   readonly #delivers: () => boolean
   readonly #onHandlerError: (error: unknown) => void
-  readonly #waiting = new FleetingMap<string, readonly Waiter[]>()
+  /** One is the usual case, and thousands wait for one each; but any number may for one. */
+  readonly #waiting = new FleetingMap<string, Waiter | Set<Waiter>>()
   readonly #keepAlive: () => () => void
   /** Lets the process end, as far as those are concerned who wait. */
   #release: (() => void) | undefined
@@ -60,6 +61,8 @@ export class Outcomes {
   /** Tickets of messages that ended, to be told of. */
   #untold: string[] = []
   #telling: Promise<void> | undefined
+  /** What is being told. */
+  readonly #reading = new FleetingSet<Promise<void>>()
 
   constructor(
     store: Store,
@@ -92,15 +95,23 @@ export class Outcomes {
     this.handle()
   }
 
-  /** One fsync may end thousands at once, and each has to be read. */
+  /** One fsync may end thousands at once, and each has to be read; a store that takes long for one holds up no other. */
   async #tellAll(): Promise<void> {
     while (this.#untold.length > 0) {
       for (const ticket of this.#untold.splice(0)) {
-        await this.#tell(ticket).catch(() => undefined)
+        const told = this.#tell(ticket).catch(() => undefined)
+        this.#reading.add(told)
+        told.then(() => this.#reading.delete(told))
+        this.#clock.working?.(told)
         await this.#pace.step()
       }
     }
     this.#telling = undefined
+  }
+
+  async #told(): Promise<void> {
+    while (this.#telling !== undefined || this.#reading.size > 0)
+      await Promise.all([this.#telling, ...this.#reading])
   }
 
   async #tell(ticket: string): Promise<void> {
@@ -111,19 +122,35 @@ export class Outcomes {
   }
 
   #resolve(ticket: string, outcome: Outcome): void {
-    for (const waiter of this.#dismiss(ticket)) waiter.resolve(outcome)
+    this.#dismiss(ticket, (waiter) => waiter.resolve(outcome))
   }
 
   #reject(ticket: string, error: unknown): void {
-    for (const waiter of this.#dismiss(ticket)) waiter.reject(error)
+    this.#dismiss(ticket, (waiter) => waiter.reject(error))
   }
 
-  /** Those who waited for it, and from now on do not. */
-  #dismiss(ticket: string): readonly Waiter[] {
-    const waiting = this.#waiting.get(ticket) ?? []
+  /** Tells those who waited for it, who from now on do not. */
+  #dismiss(ticket: string, tell: (waiter: Waiter) => void): void {
+    const waiting = this.#waiting.get(ticket)
     this.#waiting.delete(ticket)
+    if (waiting instanceof Set) waiting.forEach(tell)
+    else if (waiting !== undefined) tell(waiting)
     this.#letGo()
-    return waiting
+  }
+
+  #wait(ticket: string, waiter: Waiter): void {
+    const waiting = this.#waiting.get(ticket)
+    if (waiting === undefined) this.#waiting.set(ticket, waiter)
+    else if (waiting instanceof Set) waiting.add(waiter)
+    else this.#waiting.set(ticket, new Set([waiting, waiter]))
+    this.#release ??= this.#keepAlive()
+  }
+
+  #leave(ticket: string, waiter: Waiter): void {
+    const waiting = this.#waiting.get(ticket)
+    if (waiting === waiter || (waiting instanceof Set && waiting.delete(waiter) && waiting.size === 0))
+      this.#waiting.delete(ticket)
+    this.#letGo()
   }
 
   #letGo(): void {
@@ -144,9 +171,7 @@ export class Outcomes {
     return new Promise((resolve, reject) => {
       const waiter =
         signal === undefined ? { resolve, reject } : this.#stoppable(ticket, signal, { resolve, reject })
-      const waiting = this.#waiting.get(ticket)
-      this.#waiting.set(ticket, waiting === undefined ? [waiter] : [...waiting, waiter])
-      this.#release ??= this.#keepAlive()
+      this.#wait(ticket, waiter)
       this.#asked.push({ ticket, poll })
       if (!this.#answering) void this.#answer()
     })
@@ -154,10 +179,7 @@ export class Outcomes {
 
   #stoppable(ticket: string, signal: AbortSignal, { resolve, reject }: Waiter): Waiter {
     const forget = this.#aborts.on(signal, (reason) => {
-      const others = this.#waiting.get(ticket)?.filter((one) => one !== waiter) ?? []
-      if (others.length > 0) this.#waiting.set(ticket, others)
-      else this.#waiting.delete(ticket)
-      this.#letGo()
+      this.#leave(ticket, waiter)
       waiter.reject(reason)
     })
     const waiter: Waiter = {
@@ -363,7 +385,7 @@ export class Outcomes {
 
   /** Resolves when all that has ended so far was told, and given to the durable handler once. */
   async rest(): Promise<void> {
-    while (this.#telling !== undefined) await this.#telling
+    await this.#told()
     while (this.#handling) await this.#handled
   }
 
@@ -372,7 +394,7 @@ export class Outcomes {
     this.#closed = true
     this.#timer?.cancel()
     this.#poll?.cancel()
-    while (this.#telling !== undefined) await this.#telling
+    await Promise.race([this.#told(), timeout])
     await Promise.race([this.#handled, timeout])
     const closed = new SteadymailError('CLOSED', 'the mailer was closed before the message ended')
     for (const ticket of [...this.#waiting.keys()]) this.#reject(ticket, closed)

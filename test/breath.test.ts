@@ -1,6 +1,10 @@
 // Work by promises alone gives the event loop its turns.
 
-import { expect, it } from 'vitest'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { sqliteStore } from 'steadymail/sqlite'
+import { expect, it, onTestFinished } from 'vitest'
 import { Breath } from '../src/breath.ts'
 import { type Clock, systemClock } from '../src/clock.ts'
 import { memoryStore, wrapTransport } from '../src/index.ts'
@@ -106,4 +110,38 @@ it('a transport that answers at once keeps a turn of the event loop for two roun
   expect(await mostATurn(0)).toBeGreaterThan(20)
   // the second is claimed before the first has shown how long it takes
   expect(await mostATurn(6)).toBeLessThanOrEqual(20)
+})
+
+it('a transport that blocks at every message keeps no call waiting until its last', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'steadymail-breath-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  const { clock, pass } = stopwatch()
+  const transport = scriptedTransport()
+  const send = transport.send.bind(transport)
+  let sent = 0
+  transport.send = (mail, done) => {
+    queueMicrotask(() => {
+      pass(10)
+      sent++
+      send(mail, done)
+    })
+  }
+  const mailer = wrapTransport(transport, {
+    store: sqliteStore(join(folder, 'outbox.db')),
+    clock,
+    egress: { concurrency: 10 },
+    policies: [{ name: 'all', domains: ['*'], rate: '100000/s', burst: 100_000 }],
+  })
+  await mailer.start()
+  const mail = (n: number) => ({ envelope: { from: 'a@us.test', to: [`a@d${n}.test`] }, raw: 'Subject: x' })
+  await Promise.all(Array.from({ length: 400 }, (_, n) => mailer.sendWithRetry(mail(n))))
+  const waits: number[] = []
+  for (let n = 400; sent < 400; n++) {
+    const before = sent
+    await mailer.sendWithRetry(mail(n))
+    waits.push(sent - before)
+  }
+  expect(Math.max(...waits)).toBeLessThanOrEqual(60)
+  await mailer.idle()
+  await mailer.close()
 })

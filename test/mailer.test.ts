@@ -185,6 +185,21 @@ describe('a loop that sends and awaits', () => {
   })
 })
 
+it('a mail that throws when it is looked at is refused, and nobody hears of it again', async () => {
+  const w = await world()
+  const bad = Object.defineProperty(mail('a@one.test'), 'attachments', {
+    enumerable: true,
+    get: () => {
+      throw new Error('not yours')
+    },
+  })
+  await expect(w.mailer.sendWithRetry(bad)).rejects.toThrow('not yours')
+  const stop = new AbortController()
+  await expect(w.mailer.sendWithRetry(bad, { signal: stop.signal })).rejects.toThrow('not yours')
+  stop.abort()
+  await w.run(w.mailer.close({ timeout: 0 }))
+})
+
 describe('mail whose content never ends', () => {
   const endless = () => new Readable({ read() {} })
   const kinds: readonly (readonly [string, () => object])[] = [

@@ -356,6 +356,51 @@ describe('the event loop turns meanwhile', () => {
     await store.close()
   })
 
+  it('though a store takes long: outcomes are read side by side, and one that never comes keeps no other', async () => {
+    const inner = await settledMail(40)
+    const ids = (await inner.list({ limit: 40 })).map(({ message }) => message.id)
+    let asked = 0
+    let answer: () => void = () => undefined
+    const all = new Promise<void>((resolve) => {
+      answer = resolve
+    })
+    const store: Store = Object.assign(Object.create(inner), {
+      get: async (id: string) => {
+        if (id === ids[0]) return new Promise(() => undefined)
+        if (++asked === 39) answer()
+        await all
+        return inner.get(id)
+      },
+    })
+    const told: string[] = []
+    const events = new Events(() => undefined)
+    events.on('settled', ({ id }) => {
+      told.push(id)
+      if (told.length === 39) rest()
+    })
+    let rest: () => void = () => undefined
+    const others = new Promise<void>((resolve) => {
+      rest = resolve
+    })
+    const no = () => undefined
+    const breath = new Breath(systemClock)
+    const outcomes = new Outcomes(
+      store,
+      systemClock,
+      events,
+      undefined,
+      () => true,
+      no,
+      () => no,
+      breath,
+    )
+    outcomes.ended(ids)
+    await others
+    expect(told).toEqual(ids.slice(1))
+    await outcomes.close(Promise.resolve())
+    await inner.close()
+  })
+
   it('when a thousand wait for their outcomes at once', async () => {
     const store = await settledMail(1_000)
     const mailer = wrapTransport('smtp://127.0.0.1:9', { store })
@@ -369,4 +414,17 @@ describe('the event loop turns meanwhile', () => {
     await mailer.close()
     await store.close()
   })
+})
+
+it('several may wait for one message, and one of them may give up', async () => {
+  const w = await world()
+  const ticket = await w.send('a@one.test', { notBefore: new Date(w.clock.now() + MINUTE) })
+  const giveUp = new AbortController()
+  const given = expect(ticket.settled({ signal: giveUp.signal })).rejects.toThrow('enough')
+  const others = Promise.all([ticket.settled(), ticket.settled({ signal: new AbortController().signal })])
+  giveUp.abort(new Error('enough'))
+  await given
+  const [one, other] = await w.run(others)
+  expect(one.status).toBe('accepted')
+  expect(other).toBe(one)
 })

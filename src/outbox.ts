@@ -311,7 +311,7 @@ export class Outbox {
           savers.push(...this.#savers.splice(0)) // what they touched is in these rows
           return this.#spend(plans, claimed, undo, dirty, now)
         },
-        urgent: this.parts.options.onUncertain !== 'retry',
+        urgent: this.parts.options.onUncertain !== 'retry' || this.#savers.length > 0,
         keepOutcomes: this.parts.options.onSettled !== undefined,
       })
       clock.working?.(turn)

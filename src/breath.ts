@@ -4,7 +4,7 @@
 import type { Clock } from './clock.ts'
 
 /** So long our own work may keep a turn of the event loop before what can wait does. */
-const MOST_MS = 6
+const MOST_MS = 4
 
 export class Breath {
   readonly #clock: Clock

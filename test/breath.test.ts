@@ -34,11 +34,11 @@ function stopwatch(scale?: number) {
   }
 }
 
-it('is spent when a turn of the event loop has taken 6 ms, and not in the next one', async () => {
+it('is spent when a turn of the event loop has taken 4 ms, and not in the next one', async () => {
   const { clock, pass } = stopwatch()
   const breath = new Breath(clock)
   expect(breath.isSpent).toBe(false)
-  pass(5)
+  pass(3)
   expect(breath.isSpent).toBe(false)
   pass(1)
   expect(breath.isSpent).toBe(true)
@@ -52,7 +52,7 @@ it('goes by the machine, not by a clock that runs faster', () => {
   const { clock, pass } = stopwatch(20)
   const breath = new Breath(clock)
   expect(breath.isSpent).toBe(false)
-  pass(119)
+  pass(79)
   expect(breath.isSpent).toBe(false)
   pass(1)
   expect(breath.isSpent).toBe(true)

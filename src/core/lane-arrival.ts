@@ -166,7 +166,7 @@ function answered(settled: LaneState, limits: LaneLimits, now: number, arrival: 
 function passed(state: LaneState, limits: LaneLimits, now: number, arrival: Arrival): Change {
   const suspects = clearSuspects(state.suspects, arrival.ticket)
   const open: LaneState = beginRamp(
-    { ...beginFlow(bracketRate(state, now), now), phase: 'slow-start', hold: undefined, suspects },
+    { ...beginFlow(bracketRate(state, limits, now), now), phase: 'slow-start', hold: undefined, suspects },
     limits,
   )
   return {

@@ -161,16 +161,18 @@ function sustained(state: LaneState, now: number): number {
  * A probe passed, after others were refused or after very long: what the receiver takes lies between what it refused
  * and what it accepted in the time up to now. The middle of the two is the rate to be wary of.
  */
-export function bracketRate(state: LaneState, now: number): LaneState {
+export function bracketRate(state: LaneState, limits: LaneLimits, now: number): LaneState {
   if (state.rate === undefined || state.refusedRate === undefined || state.flowCount < MANY) return state
   if (!state.hold?.aboutRate) return state
-  const lowest = Math.min(state.refusedRate, sustained(state, now))
+  // where nothing was sent for weeks, that says little of the receiver
+  const floor = Math.min(FLOOR, configuredRate(limits))
+  const lowest = Math.min(state.refusedRate, Math.max(floor, sustained(state, now)))
   const isBounded = state.refusedRateAt > (state.episode?.stoodAt ?? Infinity)
   if (!isBounded && lowest * FAR_APART > state.refusedRate) return state
   const middle = Math.sqrt(state.refusedRate * lowest)
   return {
     ...state,
-    rate: Math.min(state.rate, NEAR * middle),
+    rate: Math.min(state.rate, Math.max(floor, NEAR * middle)),
     refusedRate: middle,
     refusedRateAt: now,
     sure: true,

@@ -86,6 +86,21 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom({ do: 'release' as const }, { do: 'restart' as const }) },
 )
 
+/** A hold about rate whose probe passes after two years of silence: that said the receiver takes less than one a day. */
+const AFTER_WEEKS: [LaneLimits, [number, Step][]] = [
+  { burst: 8, caps: [], concurrency: 1 },
+  [
+    [0, { do: 'send', said: OK, after: 0, recipients: 5 }],
+    [18_121_907_744, { do: 'send', said: OK, after: 27, recipients: 8 }],
+    [8_174_433_150, { do: 'rest', ms: 559_917 }],
+    [26_225_466_480, { do: 'send', said: OK, after: 1_491, recipients: 7 }],
+    [33_752_102_267, { do: 'rest', ms: 577_093 }],
+    [0, { do: 'send', said: slowDown({ holdMs: 1_000, rateFactor: 0.1 }), after: 209, recipients: 1 }],
+    [76_311_780_423, { do: 'send', said: noReason, after: 0, recipients: 1 }],
+    [0, { do: 'release' }],
+  ],
+]
+
 const steps = fc.array(step, { minLength: 1, maxLength: 60 })
 
 const limits: fc.Arbitrary<LaneLimits> = fc.record(
@@ -215,6 +230,7 @@ describe('whatever happens to a lane', () => {
           play(lane, within, one)
         }
       }),
+      { examples: [AFTER_WEEKS] },
     )
   })
 

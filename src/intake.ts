@@ -332,7 +332,7 @@ export class Intake {
 }
 
 function narrow(turnstile: Turnstile, fitting: number, most: number): void {
-  turnstile.most = Math.min(most, Math.max(INTAKE_LEAST, fitting))
+  turnstile.allow(Math.min(most, Math.max(INTAKE_LEAST, fitting)))
 }
 
 function keyConflict(key: string | undefined): SteadymailError {

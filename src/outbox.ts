@@ -191,9 +191,11 @@ export class Outbox {
     this.ask()
   }
 
-  /** Marks a lane's state to be saved. */
+  /** Marks a lane's state to be saved with the next turn. */
   touch(gated: Gated): void {
     this.#stain(gated, this.parts.clock.now())
+    // also what may wait for company: a person waits for it
+    if (this.parts.store.durable) this.#unsavedLanes.add([gated])
     this.ask()
   }
 

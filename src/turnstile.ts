@@ -24,12 +24,8 @@ export class Turnstile {
     this.#inside = new PQueue({ concurrency: most })
   }
 
-  /** How many may be inside; with fewer than there are, nobody is let in until so many have left. */
-  get most(): number {
-    return this.#inside.concurrency
-  }
-
-  set most(most: number) {
+  /** So many may be inside; when there are more, nobody is let in until enough have left. */
+  allow(most: number): void {
     if (most === this.#inside.concurrency) return
     this.#inside.concurrency = most
     this.#serve()

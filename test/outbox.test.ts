@@ -68,6 +68,16 @@ describe('what lanes remember', () => {
     expect(await killed('release')).not.toContain('asked to')
   })
 
+  it('of a hold that changes nothing is saved at once too: nobody waits for a clock', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'steadymail-'))
+    onTestFinished(() => rmSync(folder, { recursive: true }))
+    const w = await world({ store: sqliteStore(join(folder, 'outbox.db')) })
+    await w.mailer.start()
+    await w.mailer.release('one.test')
+    for (let times = 0; times < 2; times++) await w.mailer.hold('two.test', { reason: 'asked to' })
+    expect((await w.mailer.lanes()).map(({ lane }) => lane)).toEqual(['@egress', 'one.test', 'two.test'])
+  })
+
   it('is in the store within a moment, held lanes at once', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'steadymail-'))
     onTestFinished(() => rmSync(folder, { recursive: true }))
@@ -299,6 +309,19 @@ describe('several processes on one store', () => {
     await pass(5_000)
     expect(f.server.messages.map((m) => m.to[0])).toEqual(['a@one.test'])
     expect((await ticket.status())?.state).toBe('settled')
+  })
+
+  it('a hold by one that delivers no longer, and does not know it yet, reaches the one that does', async () => {
+    const f = await fleet()
+    const one = f.join()
+    await one.start()
+    const two = f.join()
+    f.clock.jump(HOUR)
+    await two.start()
+    await one.hold('one.test')
+    await runner(f.clock, one, two).pass(5_000)
+    const held = (await two.lanes()).find(({ lane }) => lane === 'one.test')
+    expect(held).toMatchObject({ phase: 'held' })
   })
 
   it('the same key in two processes is one message', async () => {

@@ -56,13 +56,13 @@ it('lets nobody in until enough have left when fewer may be in, and at once when
   const { entered, inside, come, go } = guests(turnstile)
   const all = Promise.all([1, 2, 3, 4, 5, 6, 7].map(come))
   await nextTurn()
-  turnstile.most = 1
+  turnstile.allow(1)
   await go(1)
   await go(2)
   expect(inside()).toEqual([3])
   await go(3)
   expect(inside()).toEqual([4])
-  turnstile.most = 3
+  turnstile.allow(3)
   await nextTurn()
   expect(inside()).toEqual([4, 5, 6])
   for (const n of [4, 5, 6, 7]) await go(n)

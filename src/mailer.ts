@@ -207,16 +207,16 @@ class SteadyMailer<M> implements Mailer<M> {
     }
     reporter.follow(this.#events)
     const breath = new Breath(options.clock)
-    this.#outcomes = new Outcomes(
-      options.store,
-      options.clock,
-      this.#events,
-      options.onSettled,
-      () => this.#outbox.owner.fence > 0,
-      (error) => reporter.handlerError(error),
-      () => this.#outbox.keepAlive(),
+    this.#outcomes = new Outcomes({
+      store: options.store,
+      clock: options.clock,
+      events: this.#events,
       breath,
-    )
+      handler: options.onSettled,
+      delivers: () => this.#outbox.owner.fence > 0,
+      onHandlerError: (error) => reporter.handlerError(error),
+      keepAlive: () => this.#outbox.keepAlive(),
+    })
     this.#outbox = new Outbox({
       store: options.store,
       target,

@@ -26,6 +26,20 @@ interface Waiter {
   reject(error: unknown): void
 }
 
+export interface OutcomesParts {
+  readonly store: Store
+  readonly clock: Clock
+  readonly events: Events
+  readonly breath: Breath
+  /** `onSettled`. */
+  readonly handler: ((outcome: Outcome) => unknown) | undefined
+  /** Whether it is this process that delivers. */
+  readonly delivers: () => boolean
+  readonly onHandlerError: (error: unknown) => void
+  /** Keeps the process alive until what it gives is called. */
+  readonly keepAlive: () => () => void
+}
+
 export class Outcomes {
   readonly #store: Store
   readonly #clock: Clock
@@ -64,24 +78,15 @@ export class Outcomes {
   /** What is being told. */
   readonly #reading = new FleetingSet<Promise<void>>()
 
-  constructor(
-    store: Store,
-    clock: Clock,
-    events: Events,
-    handler: ((outcome: Outcome) => unknown) | undefined,
-    delivers: () => boolean,
-    onHandlerError: (error: unknown) => void,
-    keepAlive: () => () => void,
-    breath: Breath,
-  ) {
-    this.#keepAlive = keepAlive
-    this.#delivers = delivers
-    this.#onHandlerError = onHandlerError
-    this.#store = store
-    this.#clock = clock
-    this.#events = events
-    this.#handler = handler
-    this.#pace = new Pace(breath)
+  constructor(parts: OutcomesParts) {
+    this.#store = parts.store
+    this.#clock = parts.clock
+    this.#events = parts.events
+    this.#handler = parts.handler
+    this.#delivers = parts.delivers
+    this.#onHandlerError = parts.onHandlerError
+    this.#keepAlive = parts.keepAlive
+    this.#pace = new Pace(parts.breath)
   }
 
   /** Messages whose last recipient ended. */

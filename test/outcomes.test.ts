@@ -318,6 +318,18 @@ describe('the event loop turns meanwhile', () => {
     return store
   }
 
+  const telling = (store: Store, events: Events) =>
+    new Outcomes({
+      store,
+      clock: systemClock,
+      events,
+      breath: new Breath(systemClock),
+      handler: undefined,
+      delivers: () => true,
+      onHandlerError: () => undefined,
+      keepAlive: () => () => undefined,
+    })
+
   it('when onSettled is given a backlog and returns at once', async () => {
     const store = await settledMail(1_000)
     let calls = 0
@@ -346,10 +358,7 @@ describe('the event loop turns meanwhile', () => {
     events.on('settled', ({ id }) => {
       told.push(id)
     })
-    const breath = new Breath(systemClock)
-    const no = () => undefined
-    const alive = () => no
-    const outcomes = new Outcomes(store, systemClock, events, undefined, () => true, no, alive, breath)
+    const outcomes = telling(store, events)
     outcomes.ended(ids)
     expect(await turnsUntil(outcomes.rest())).toBeGreaterThan(1_000 / 50)
     expect(told).toEqual(ids)
@@ -382,18 +391,7 @@ describe('the event loop turns meanwhile', () => {
     const others = new Promise<void>((resolve) => {
       rest = resolve
     })
-    const no = () => undefined
-    const breath = new Breath(systemClock)
-    const outcomes = new Outcomes(
-      store,
-      systemClock,
-      events,
-      undefined,
-      () => true,
-      no,
-      () => no,
-      breath,
-    )
+    const outcomes = telling(store, events)
     outcomes.ended(ids)
     await others
     expect(told).toEqual(ids.slice(1))

@@ -4,6 +4,7 @@
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { Clock, Timer } from '../clock.ts'
+import { writeTogether } from '../together.ts'
 import { type ReplyReader, replyReader, type WireReply } from './wire.ts'
 
 /** Why a line is gone. */
@@ -21,10 +22,6 @@ export interface Listener {
   /** The socket is gone for good: it no longer counts as open. */
   closed(): void
 }
-
-/** Where a message, its end and what follows are put together for one write; a buffer for each costs as much as the write. */
-const SHEET = 16_384
-let spare = Buffer.allocUnsafeSlow(SHEET)
 
 export class Line {
   #socket: Socket
@@ -63,15 +60,7 @@ export class Line {
 
   /** Body and end in one segment. */
   writeWhole(body: Uint8Array, end: string): void {
-    if (this.#lost) return
-    const { length } = body
-    const size = length + Buffer.byteLength(end)
-    const sheet = size > SHEET ? Buffer.allocUnsafe(size) : spare
-    sheet.set(body)
-    sheet.write(end, length)
-    this.#socket.write(sheet.subarray(0, size))
-    // what is not with the system yet is still read from it
-    if (sheet === spare && this.#socket.writableLength > 0) spare = Buffer.allocUnsafeSlow(SHEET)
+    if (!this.#lost) writeTogether(this.#socket, body, end)
   }
 
   /** Resolves when there is room for more, or nothing more can be written. */

@@ -5,7 +5,7 @@
 //   general    rules over words that any server may use (general/)
 //   enhanced   the enhanced status code by itself
 //   class      the first digit
-// Pure; everything that can be prepared is prepared once, in createClassifier.
+// Pure; everything is prepared once, a provider's rules when it first speaks, since most processes meet few.
 
 import type { Cause, Persistence, Scope } from '../cause.ts'
 import { badOption } from '../error.ts'
@@ -43,9 +43,21 @@ interface Ready {
 const GENERAL = compileRules(GENERAL_RULES, 'folded')
 const ENHANCED = compileRules(ENHANCED_RULES)
 
+/** Of providers' rules, which never change; for all classifiers. */
+const prepared = new WeakMap<readonly ReplyRule[], RuleSet>()
+
+function rulesOf(rules: readonly ReplyRule[]): RuleSet {
+  let set = prepared.get(rules)
+  if (set === undefined) {
+    set = compileRules(rules)
+    prepared.set(rules, set)
+  }
+  return set
+}
+
 /**
  * Makes the function that tells what replies mean.
- * @param policies the known providers, as `builtinPolicies`
+ * @param policies the known providers, as `builtinPolicies`, which never change
  * @param user policies whose `classify` and rules are asked before all others
  */
 export function createClassifier(
@@ -53,7 +65,6 @@ export function createClassifier(
   user: readonly ProviderPolicy[] = [],
 ): Classifier {
   const recognise = recogniser(policies)
-  const rulesOf = new Map(policies.map((policy) => [policy, compileRules(policy.rules ?? [])]))
   const known = new Set(policies.map(({ name }) => name))
   const ready = (policy: ProviderPolicy) => readyOf(policy, known)
   const own = user.map(ready)
@@ -92,7 +103,7 @@ export function createClassifier(
     const errno = facts.code === undefined ? errnoMeaning(reply) : undefined
     if (errno !== undefined) return verdict(errno, asked, { layer: 'errno', rule: errno.rule })
     for (const policy of providers) {
-      const rule = rulesOf.get(policy)?.first(facts)
+      const rule = policy.rules && rulesOf(policy.rules).first(facts)
       if (rule !== undefined) return verdictOf(rule, 'provider', { ...asked, provider: policy })
     }
     const general = GENERAL.first(facts)

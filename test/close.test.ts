@@ -10,6 +10,7 @@ import { memoryStore, wrapTransport } from 'steadymail'
 import { sqliteStore } from 'steadymail/sqlite'
 import { type SmtpScript, scriptedTransport, smtpServer } from 'steadymail/testing'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { program } from './program.ts'
 import { mail, world } from './scenarios/world.ts'
 
 describe('close', () => {
@@ -217,9 +218,7 @@ describe.concurrent('a process', () => {
     const process_ = spawn(
       process.execPath,
       [
-        '--import',
-        'tsx',
-        'test/scenarios/fixtures/alive.ts',
+        program(new URL('./scenarios/fixtures/alive.ts', import.meta.url)),
         join(folder, 'outbox.db'),
         String(server.port),
         mode,

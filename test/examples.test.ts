@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type SmtpServer, type SmtpServerOptions, smtpServer } from 'steadymail/testing'
 import { describe, expect, it, type TestContext } from 'vitest'
+import { program } from './program.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const EXAMPLES = ['quickstart', 'durable', 'custom-policy', 'events', 'drop-in', 'graceful-shutdown']
@@ -27,20 +28,15 @@ async function run(
 ): Promise<Run> {
   const server = await smtpServer(smtp)
   const cwd = mkdtempSync(join(tmpdir(), 'steadymail-example-'))
-  const child = spawn(
-    process.execPath,
-    ['--import', import.meta.resolve('tsx'), join(root, 'examples', `${name}.ts`)],
-    {
-      cwd,
-      env: {
-        ...process.env,
-        SMTP_URL: server.url,
-        PORT: '0',
-        TSX_TSCONFIG_PATH: join(root, 'tsconfig.json'),
-      },
-      stdio: ['ignore', 'pipe', 'pipe'],
+  const child = spawn(process.execPath, [program(new URL(`../examples/${name}.ts`, import.meta.url))], {
+    cwd,
+    env: {
+      ...process.env,
+      SMTP_URL: server.url,
+      PORT: '0',
     },
-  )
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   onTestFinished(async () => {
     child.kill('SIGKILL')
     await server.close()

@@ -72,9 +72,9 @@ it(
   'a disk that takes long for each fsync holds up nobody but who waits to hear that his mail is stored',
   MINUTES,
   async () => {
-    const counts = await slowDisk(20, 1_500)
+    const counts = await slowDisk(20, 700)
     sound(counts)
-    expect(counts).toMatchObject({ accepted: 1_500, duplicates: 0 })
+    expect(counts).toMatchObject({ accepted: 700, duplicates: 0 })
     // a log that somebody reads just then is begun anew by the next who writes
     expect(counts.waitedFor.length).toBeLessThan(3)
   },
@@ -82,20 +82,20 @@ it(
 
 describe.concurrent('what was confirmed is there', () => {
   it('after power cuts that leave what was synced and any part of the rest', MINUTES, async () => {
-    const counts = await powerCuts(4, 7, 'retry')
+    const counts = await powerCuts(3, 7, 'retry')
     sound(counts)
     expect(counts.accepted).toBe(counts.stored)
   })
 
   it("after power cuts, and with onUncertain: 'fail' nothing comes twice", MINUTES, async () => {
-    const counts = await powerCuts(3, 7, 'fail', 'of Node')
+    const counts = await powerCuts(2, 7, 'fail', 'of Node')
     sound(counts)
     expect(counts.duplicates).toBe(0)
     expect(counts.accepted + counts.givenUp).toBe(counts.stored)
   })
 
   it('before the tear, in a log that is torn or garbled', MINUTES, async () => {
-    const counts = await tornLogs(20, 7)
+    const counts = await tornLogs(12, 7)
     sound(counts)
     expect(counts.before).toBeGreaterThan(0)
     expect(counts.accepted).toBe(counts.stored)

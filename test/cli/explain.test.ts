@@ -1,9 +1,9 @@
 // `steadymail explain`, as a person at a terminal sees it.
 
 import { spawnSync } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { explain } from '../../src/cli/explain.ts'
+import { program } from '../program.ts'
 
 const TSS04 =
   '421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred due to unexpected volume or user complaints'
@@ -73,9 +73,8 @@ describe('explain', () => {
 })
 
 describe('the bin', () => {
-  const cli = fileURLToPath(new URL('../../src/cli.ts', import.meta.url))
-  const run = (...args: string[]) =>
-    spawnSync(process.execPath, ['--import', 'tsx', cli, ...args], { encoding: 'utf8' })
+  const cli = program(new URL('../../src/cli.ts', import.meta.url))
+  const run = (...args: string[]) => spawnSync(process.execPath, [cli, ...args], { encoding: 'utf8' })
 
   it('runs a command', () => {
     const { status, stdout } = run('explain', '450 busy')

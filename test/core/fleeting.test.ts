@@ -1,11 +1,11 @@
 // What comes and goes with every message: as a Map and a Set, but what has gone dies young.
 
 import { execFile } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { FleetingMap, FleetingSet } from '../../src/core/fleeting.ts'
+import { program } from '../program.ts'
 
 const run = promisify(execFile)
 
@@ -48,9 +48,9 @@ it('is as a Map and a Set, whatever is done to it', () => {
 })
 
 it('what has gone does not grow old, though the map itself has', async () => {
-  const script = fileURLToPath(new URL('./fixtures/churn.ts', import.meta.url))
+  const script = program(new URL('./fixtures/churn.ts', import.meta.url))
   const grown = async (kind: string) =>
-    Number((await run(process.execPath, ['--expose-gc', '--import', 'tsx', script, kind])).stdout)
+    Number((await run(process.execPath, ['--expose-gc', script, kind])).stdout)
   expect(await grown('FleetingMap')).toBeLessThan(1_000_000)
   expect(await grown('Map'), 'else V8 does it by itself now').toBeGreaterThan(2_000_000)
 })

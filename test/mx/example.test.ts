@@ -4,12 +4,10 @@ import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
+import { program } from '../program.ts'
 import { a } from './dns-server.ts'
 import { world } from './world.ts'
-
-const root = fileURLToPath(new URL('../..', import.meta.url))
 
 it('examples/direct.ts delivers to the recipient’s own server, and warns of a missing PTR record', async () => {
   const w = await world()
@@ -19,7 +17,7 @@ it('examples/direct.ts delivers to the recipient’s own server, and warns of a 
   const cwd = mkdtempSync(join(tmpdir(), 'steadymail-direct-'))
   const child = spawn(
     process.execPath,
-    ['--import', import.meta.resolve('tsx'), join(root, 'examples', 'direct.ts'), 'ada@acme.test'],
+    [program(new URL('../../examples/direct.ts', import.meta.url)), 'ada@acme.test'],
     {
       cwd,
       env: {
@@ -27,7 +25,6 @@ it('examples/direct.ts delivers to the recipient’s own server, and warns of a 
         MAIL_NAME: 'mail.us.test',
         MAIL_PORT: String(w.port),
         MAIL_DNS: w.dns.address,
-        TSX_TSCONFIG_PATH: join(root, 'tsconfig.json'),
       },
       stdio: ['ignore', 'pipe', 'pipe'],
     },

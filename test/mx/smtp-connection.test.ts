@@ -137,7 +137,8 @@ describe.each(MAJORS)("nodemailer %s's SMTPConnection", (major, name) => {
 
   it('7 to 9 keep a reply of any length', async () => {
     const lines = `250-${'x'.repeat(500)}\r\n`.repeat(100)
-    const MOST = 1_200_000
+    // 10 has a maximum of 1 MiB; those before it search all of it again with every piece, for seconds
+    const MOST = major === '10' ? 1_200_000 : 300_000
     const port = await bareServer((socket) => {
       socket.once('data', () => {
         let said = 0

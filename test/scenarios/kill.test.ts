@@ -9,6 +9,7 @@ import { wrapTransport } from 'steadymail'
 import { sqliteStore } from 'steadymail/sqlite'
 import { manualClock, smtpServer } from 'steadymail/testing'
 import { expect, it, onTestFinished } from 'vitest'
+import { program } from '../program.ts'
 import { runner } from './world.ts'
 
 const MESSAGES = 500
@@ -34,7 +35,12 @@ it('SIGKILL in the middle of 500 messages over SQLite: none is lost, only those 
   await new Promise<void>((resolve) => {
     const child = spawn(
       process.execPath,
-      ['--import', 'tsx', 'test/scenarios/fixtures/sender.ts', file, String(server.port), String(MESSAGES)],
+      [
+        program(new URL('./fixtures/sender.ts', import.meta.url)),
+        file,
+        String(server.port),
+        String(MESSAGES),
+      ],
       { stdio: ['ignore', 'pipe', 'inherit'] },
     )
     kill = () => child.kill('SIGKILL')

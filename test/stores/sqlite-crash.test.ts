@@ -3,9 +3,9 @@
 import { spawn } from 'node:child_process'
 import { copyFileSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
 import { sqliteStore } from '../../src/stores/sqlite/store.ts'
+import { program } from '../program.ts'
 import { audit, files, openRaw } from './fixtures/files.ts'
 import { named, work } from './fixtures/processes.ts'
 
@@ -88,9 +88,9 @@ it('several processes make and fill one file at once; each mail is there once', 
 })
 
 it('several processes that open a file which is not there yet all open it', { timeout: 60_000 }, async () => {
-  const opener = fileURLToPath(new URL('./fixtures/opener.ts', import.meta.url))
+  const opener = program(new URL('./fixtures/opener.ts', import.meta.url))
   const openers = Array.from({ length: 4 }, () => {
-    const child = spawn(process.execPath, ['--import', 'tsx', opener], { stdio: ['pipe', 'pipe', 'inherit'] })
+    const child = spawn(process.execPath, [opener], { stdio: ['pipe', 'pipe', 'inherit'] })
     return { child, answers: createInterface(child.stdout)[Symbol.asyncIterator]() }
   })
   // a race that only meets every tenth time

@@ -1,6 +1,6 @@
 // npm run bench: what sending costs, as ratios to nodemailer's own pool in the same run. Rounds are interleaved,
 // because machines are noisy; min, median and max are printed, and at the end which targets were met. Needs a built
-// package (npm run build). Takes some ten minutes; BENCH_N, BENCH_ROUNDS, BENCH_BACKLOG make it shorter, and
+// package (npm run build). Takes some fifteen minutes; BENCH_N, BENCH_ROUNDS, BENCH_BACKLOG make it shorter, and
 // BENCH_RIVALS=0 leaves the other queues out.
 
 import { spawnSync } from 'node:child_process'
@@ -57,14 +57,27 @@ console.log(
 
 type Way = (port: number, n: number) => Promise<Figures>
 
-/** Interleaved rounds of nodemailer's pool and every way; prints a line for each, gives the median ratios. */
+/**
+ * Interleaved rounds of every way, with nodemailer's pool between them, since a machine's speed moves within seconds: each
+ * is held against the pool before and after it. Prints a line for each, gives the median ratios.
+ */
 async function compare(port: number, n: number, all: Record<string, Way>): Promise<Map<string, number>> {
-  const rates = new Map<string, Figures[]>()
-  const bases: Figures[] = []
+  const found = new Map<string, { ratio: number; cpu: number; stored: number }[]>()
+  const between = (one: number, other: number) => Math.sqrt(one * other)
+  let before = await baseline(port, n)
+  const bases = [before]
   for (let round = 0; round < rounds; round++) {
-    bases.push(await baseline(port, n))
-    for (const [name, way] of Object.entries(all))
-      rates.set(name, [...(rates.get(name) ?? []), await way(port, n)])
+    for (const [name, way] of Object.entries(all)) {
+      const { rate, cpu, enqueue: stored } = await way(port, n)
+      const after = await baseline(port, n)
+      bases.push(after)
+      const ratio = rate / between(before.rate, after.rate)
+      found.set(name, [
+        ...(found.get(name) ?? []),
+        { ratio, cpu: between(before.cpu, after.cpu) / cpu, stored },
+      ])
+      before = after
+    }
   }
   const base = median(bases.map((b) => b.rate))
   const cpu = median(bases.map((b) => b.cpu))
@@ -74,12 +87,13 @@ async function compare(port: number, n: number, all: Record<string, Way>): Promi
   console.log('                        msg/s, as a ratio         CPU, as a ratio        stored/s (median)')
   console.log('                       min  median     max      min  median     max')
   const ratios = new Map<string, number>()
-  for (const [name, figures] of rates) {
-    const byRound = figures.map((f, i) => f.rate / (bases[i]?.rate ?? base))
-    const byCpu = figures.map((f, i) => (bases[i]?.cpu ?? cpu) / f.cpu)
-    const stored = median(figures.map((f) => f.enqueue))
-    console.log(`${name.padEnd(18)} ${spread(byRound)}  ${spread(byCpu)}   ${stored.toFixed(0).padStart(8)}`)
-    ratios.set(name, median(byRound))
+  for (const [name, figures] of found) {
+    const byRate = figures.map(({ ratio }) => ratio)
+    const stored = median(figures.map((f) => f.stored))
+    console.log(
+      `${name.padEnd(18)} ${spread(byRate)}  ${spread(figures.map((f) => f.cpu))}   ${stored.toFixed(0).padStart(8)}`,
+    )
+    ratios.set(name, median(byRate))
   }
   return ratios
 }

@@ -51,7 +51,7 @@ describe.concurrent('a process is killed', () => {
   it('at every try by one message: that is parked, and the 40 others go out', {
     timeout: 60_000,
   }, async () => {
-    const counts = await poison()
+    const counts = await poison(1)
     sound(counts)
     expect(counts).toMatchObject({ parked: 1, accepted: 40 })
     // three that count, and the second of two that came too close

@@ -4,7 +4,7 @@
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { Clock, Timer } from '../clock.ts'
-import { writeTogether } from '../together.ts'
+import { writeTogether } from '../socket-write.ts'
 import { type ReplyReader, replyReader, type WireReply } from './wire.ts'
 
 /** Why a line is gone. */

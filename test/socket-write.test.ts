@@ -6,8 +6,8 @@ import { connect, createServer, type Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { afterEach, expect, test } from 'vitest'
 import { memoryStore, wrapTransport } from '../src/index.ts'
+import { writeTogether } from '../src/socket-write.ts'
 import { smtpServer } from '../src/testing.ts'
-import { writeTogether } from '../src/together.ts'
 import { MAJORS } from './nodemailers.ts'
 
 const undo: (() => unknown)[] = []

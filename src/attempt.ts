@@ -13,6 +13,7 @@ import { wordsOf } from './core/error.ts'
 import type { Message } from './core/message.ts'
 import type { Reply } from './core/reply.ts'
 import { thaw } from './freeze.ts'
+import { quicken } from './quicken.ts'
 import type { InnerTransport, Target } from './transporter.ts'
 
 export type { OwnAnswer, RecipientOutcome } from './answer.ts'
@@ -262,6 +263,7 @@ class Try implements Attempting {
     const pass = () => this.pass()
     const whole = this.target.kind !== 'plugin' && WholeBody.fits(bytes)
     this.body = whole ? new WholeBody(bytes, pass) : new Body(bytes, pass)
+    if (whole && this.envelope) quicken(this.resource?.connection, this.envelope)
     return this.body as Body // a WholeBody goes to nothing but nodemailer's SMTPConnection
   }
 

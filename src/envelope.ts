@@ -59,10 +59,20 @@ export function plainEnvelope(mail: Mail): Envelope | undefined {
 const ADDRESS_FIELDS = ['from', 'to', 'cc', 'bcc'] as const
 
 /**
- * The same mail with its plain addresses parsed and its Message-ID made, which nodemailer does at ten times
- * the cost: it parses the addresses anew for each of several uses.
+ * The same mail with its boundary drawn, its plain addresses parsed and its Message-ID made, which nodemailer does at
+ * ten times the cost: it asks the system for each boundary, and parses the addresses anew for each of several uses.
  */
 export function prepared(mail: Mail): Mail {
+  return mail.baseBoundary ? addressed(mail) : { ...addressed(mail), baseBoundary: boundary() }
+}
+
+/** As nodemailer's, 16 hexadecimal digits; Node draws the chance of many UUIDs at a time. */
+function boundary(): string {
+  const uuid = randomUUID()
+  return uuid.slice(19, 23) + uuid.slice(24)
+}
+
+function addressed(mail: Mail): Mail {
   if (mail.envelope || mail.headers || mail.raw) return mail
   const parsed: Record<string, unknown> = {}
   for (const field of ADDRESS_FIELDS) {

@@ -191,6 +191,22 @@ describe.each(MAJORS)('nodemailer $major', ({ nodemailer, major }) => {
     expect(signed.messageId).toBe('<r@here.test>')
   })
 
+  test('each mail has a boundary of its own, or the one it was given', async () => {
+    const target = wrap()
+    const boundary = async (more: object = {}) => {
+      const frozen = await freeze(target, { ...MAIL, html: '<p>Hello</p>', ...more }, LIMITS)
+      const [, boundary] =
+        /^Content-Type: multipart\/alternative;\s+boundary="(.*)"/m.exec(text(frozen)) ?? []
+      expect(text(frozen).split(`--${boundary}\r\n`)).toHaveLength(3)
+      return boundary
+    }
+    const drawn = await Promise.all(Array.from({ length: 300 }, () => boundary({ headers: { 'X-A': 'b' } })))
+    drawn.push(await boundary())
+    expect(new Set(drawn)).toHaveLength(301)
+    for (const one of drawn) expect(one).toMatch(/^--_NmP-[0-9a-f]{16}-Part_1$/)
+    expect(await boundary({ baseBoundary: 'mine' })).toBe('--_NmP-mine-Part_1')
+  })
+
   test('attachments from Buffer, stream, path and URL are read once, at freezing', async () => {
     const path = join(await folder(), 'a.txt')
     await writeFile(path, 'from a file')

@@ -162,7 +162,7 @@ export class Fresh {
     if (this.#tickets.has(message.id))
       throw new SteadymailError('STORE_FAILED', `${message.id}: there is another message of that name`)
     if (this.#draft && this.#draft.row.bytes >= ROW) this.write()
-    this.#draft ??= { row: this.#row(id, randomBytes(KEY)), texts: [], bodies: [] }
+    this.#draft ??= { row: this.#row(id, newKey()), texts: [], bodies: [] }
     const { row, texts, bodies } = this.#draft
     const delivery = deliveryOf(id, stored)
     texts.push(toText(id, bytes.length, message, delivery))
@@ -456,6 +456,17 @@ export class Fresh {
     this.#size = 0
     this.#known = 'no'
   }
+}
+
+/** Drawn many at a time: each call of the system's generator costs as much as writing a message. */
+const KEYS = 64
+let keys: Buffer = Buffer.alloc(0)
+
+function newKey(): Uint8Array {
+  if (keys.length === 0) keys = randomBytes(KEYS * KEY)
+  const key = keys.subarray(0, KEY)
+  keys = keys.subarray(KEY)
+  return key
 }
 
 /** Back and forth. */

@@ -6,7 +6,14 @@
 
 import { isAscii } from 'node:buffer'
 import { types } from 'node:util'
-import { type EnvelopeInUse, type Failure, failureOf, type RecipientOutcome, readAnswer } from './answer.ts'
+import {
+  type EnvelopeInUse,
+  type Failure,
+  failureOf,
+  isRecord,
+  type RecipientOutcome,
+  readAnswer,
+} from './answer.ts'
 import { Body, WholeBody } from './body.ts'
 import type { Clock } from './clock.ts'
 import { wordsOf } from './core/error.ts'
@@ -376,7 +383,7 @@ class Try implements Attempting {
     this.timer.cancel()
     this.request.signal?.removeEventListener('abort', this.onAbort)
     const { request, target } = this
-    const failed = error === undefined ? undefined : this.failure(error)
+    const failed = error === undefined ? this.premature(info) : this.failure(error)
     const handedOver = this.isHandedOver()
     const answer = this.read({
       recipients: request.recipients,
@@ -397,6 +404,24 @@ class Try implements Attempting {
       durationMs: this.clock.monotonic() - this.startedAt,
     }
     this.resolve(answer.transcript ? { ...result, transcript: answer.transcript } : result)
+  }
+
+  /**
+   * A reply that came while the body waited for its gate, or was half sent, is to nothing that we have said; nodemailer
+   * takes it for the one to the final dot. What follows on that connection would be read as the body.
+   */
+  private premature(info: unknown): Failure | undefined {
+    const { kind, host } = this.target
+    if (!kind.startsWith('smtp') || !this.body?.isOpened || this.isHandedOver()) return undefined
+    const { resource } = this
+    if (resource) {
+      resource.queueEntry = false // else the pool sends it again
+      resource.close?.()
+    }
+    const said = isRecord(info) && typeof info.response === 'string' ? `: ${info.response}` : ''
+    const text = `answered before the message was sent${said}`
+    const reply: Reply = { text, phase: 'data', errno: 'EPROTOCOL', ...(host !== undefined && { host }) }
+    return { reply, uncertain: false }
   }
 
   /** What the transport said; nonsense must not cost the try its end, and so its slot. */

@@ -99,8 +99,15 @@ function isFamiliar(connection: object): connection is Connection {
 }
 
 const METHODS = [
-  ...['send', 'close', '_sendCommand', '_createSendStream', '_processResponse'],
-  ...['_actionSMTPStream', '_formatError', '_isDestroyedMessage'],
+  ...['send', 'close', '_sendCommand', '_setEnvelope', '_createSendStream', '_processResponse'],
+  ...[
+    '_actionMAIL',
+    '_actionRCPT',
+    '_actionDATA',
+    '_actionSMTPStream',
+    '_formatError',
+    '_isDestroyedMessage',
+  ],
 ]
 
 /** Not one that somebody else has put in its place. */
@@ -282,10 +289,12 @@ class Sending {
     if (text !== this.#text) {
       // not as we know it: nobody can tell which replies belong to what
       connection.close()
-      this.#done(connection._formatError('The envelope was refused', 'ECONNECTION', said.at(-1), 'CONN'))
+      // and so it is nobody's refusal
+      this.#done(connection._formatError('The connection speaks its own way', 'ECONNECTION', false, 'CONN'))
       return
     }
-    connection._responseQueue.unshift(...said)
+    // as octets: it reads them again
+    connection._responseQueue.unshift(...said.map((reply) => Buffer.from(reply).toString('latin1')))
     connection._processResponse()
   }
 }
@@ -311,6 +320,7 @@ const PLAIN = /^[!-;=?-~]*$/
 
 /** One of Node's own: others might read a chunk after they have said that they are done with it. */
 function ownSocket(socket: unknown): Socket | undefined {
-  const prototype = typeof socket === 'object' && socket !== null ? Object.getPrototypeOf(socket) : undefined
+  if (typeof socket !== 'object' || socket === null || Object.hasOwn(socket, 'write')) return undefined
+  const prototype = Object.getPrototypeOf(socket)
   return prototype === Socket.prototype || prototype === TLSSocket.prototype ? (socket as Socket) : undefined
 }

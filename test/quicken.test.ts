@@ -8,7 +8,7 @@ import { systemClock } from '../src/clock.ts'
 import type { Message } from '../src/core/message.ts'
 import { memoryStore, wrapTransport } from '../src/index.ts'
 import { smtpServer } from '../src/testing.ts'
-import { type InnerTransport, openTarget } from '../src/transporter.ts'
+import { type InnerTransport, openTarget, type Target } from '../src/transporter.ts'
 import { chance } from './chaos/fixtures/plan.ts'
 import { MAJORS, type Nodemailer } from './nodemailers.ts'
 
@@ -22,6 +22,7 @@ interface Connection {
   readonly _socket: Socket
   _createSendStream(callback: unknown): unknown
   _setEnvelope(envelope: unknown, callback: unknown): void
+  _sendRcpt(recipient: string, callback: unknown): void
 }
 
 function wrapped(nodemailer: Nodemailer, port: number, options: object = {}) {
@@ -48,7 +49,7 @@ function wrapped(nodemailer: Nodemailer, port: number, options: object = {}) {
     const outcome = await (await mailer.sendWithRetry(mail(subject, size))).settled()
     return { status: outcome.status, tries: outcome.recipients[0]?.history.length }
   }
-  return { transporter, first, send }
+  return { transporter, target: openTarget(transporter), first, send }
 }
 
 function mail(subject: string, size: number) {
@@ -109,6 +110,57 @@ describe.each(MAJORS)('nodemailer $major', ({ major, nodemailer }) => {
     expect(server.counts.connections).toBe(1)
   })
 
+  it.each([
+    ['a pool', { pool: true }],
+    ['a pool with a logger', { pool: true, logger: silent() }],
+    ['no pool', {}],
+  ])('a reply before the body accepts nothing, over %s', async (_, options) => {
+    let connections = 0
+    const bodies: string[] = []
+    const server = createServer((socket) => {
+      const isFirst = ++connections === 1
+      let pending = ''
+      let inBody = false
+      socket.on('error', () => socket.destroy())
+      socket.write('220 here\r\n')
+      socket.on('data', (chunk) => {
+        pending += chunk
+        for (let end = 0; end >= 0; ) {
+          end = pending.indexOf(inBody ? '\r\n.\r\n' : '\r\n')
+          if (end < 0) return
+          const said = pending.slice(0, end)
+          pending = pending.slice(end + (inBody ? 5 : 2))
+          if (inBody) bodies.push(said)
+          inBody = said === 'DATA'
+          socket.write(
+            inBody ? '354 Go\r\n' : said.startsWith('EHLO') ? '250-here\r\n250 PIPELINING\r\n' : '250 Ok\r\n',
+          )
+          if (inBody && isFirst) setImmediate(() => socket.write('250 Early\r\n'))
+        }
+      })
+    })
+    undo.push(() => server.close())
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    const { port } = server.address() as { port: number }
+    const transporter = nodemailer.createTransport({
+      ...{ host: '127.0.0.1', port, ignoreTLS: true, maxConnections: 1 },
+      ...options,
+    })
+    const target = openTarget(transporter)
+    undo.push(async () => {
+      await target.close()
+      transporter.close()
+    })
+    const early = await attemptTo(target, ['you@there.test'], () => new Promise(() => {}))
+    expect(early).toMatchObject({ gated: false, aborted: false, resends: 0 })
+    expect(early.outcomes).toMatchObject([
+      { accepted: false, uncertain: false, reply: { errno: 'EPROTOCOL', phase: 'data' } },
+    ])
+    expect((await attemptTo(target, ['you@there.test'])).outcomes).toMatchObject([{ accepted: true }])
+    expect(connections).toBe(2)
+    expect(bodies).toHaveLength(1)
+  })
+
   it('goes on after a goodbye that came with the reply to a message', async () => {
     const server = await talker((data, say) => {
       if (data.endsWith('\r\n.\r\n')) say('250 Ok\r\n421 4.3.2 Enough\r\n')
@@ -118,6 +170,41 @@ describe.each(MAJORS)('nodemailer $major', ({ major, nodemailer }) => {
     expect(await send('two')).toEqual(ACCEPTED)
     expect(server.connections()).toBe(2)
   })
+})
+
+// nodemailer 7 takes all that comes for latin1
+it.each(MAJORS.filter(({ major }) => major > 7))(
+  'nodemailer $major: hears a refusal in whatever script',
+  async ({ nodemailer }) => {
+    const text = '550 5.1.1 用户不存在'
+    const server = await talker(() => {}, text)
+    const { target } = wrapped(nodemailer, server.port)
+    const { outcomes } = await attemptTo(target, ['you@there.test'])
+    expect(outcomes).toMatchObject([{ accepted: false, reply: { text, phase: 'rcpt' } }])
+  },
+)
+
+it('takes a connection that speaks in a way of its own for lost, and nobody for refused', async () => {
+  const { nodemailer } = MAJORS[3] as (typeof MAJORS)[number]
+  const server = await smtpServer({
+    script: { on: 'rcpt', to: 'no@there.test', times: 1, answer: '550 5.1.1 No' },
+  })
+  undo.push(() => server.close())
+  const { first, target } = wrapped(nodemailer, server.port)
+  const prototype = Object.getPrototypeOf(await first()) as Connection
+  const { _sendRcpt: sendRcpt } = prototype
+  undo.push(() => {
+    prototype._sendRcpt = sendRcpt
+  })
+  prototype._sendRcpt = function (recipient, callback) {
+    sendRcpt.call(this, `rewritten.${recipient}`, callback)
+  }
+  const result = await attemptTo(target, ['no@there.test', 'yes@there.test'])
+  expect(result.outcomes).toMatchObject([
+    { accepted: false, uncertain: false, reply: { errno: 'ECONNECTION' } },
+    { accepted: false, uncertain: false, reply: { errno: 'ECONNECTION' } },
+  ])
+  expect(result.outcomes.map(({ reply }) => reply.code)).toEqual([undefined, undefined])
 })
 
 it('reads replies that come together in one turn of the event loop', async () => {
@@ -172,6 +259,7 @@ const NO = [
     '503 5.5.1 What?',
     '550-5.7.1 Line one\r\n550 5.7.1 Line two',
   ],
+  '550 5.1.1 用户不存在',
   ...['drop', '354 Go', '250 Ok', 'nonsense', '250-half'],
 ]
 
@@ -268,11 +356,7 @@ async function played(nodemailer: Nodemailer, script: Script, options: object) {
   const results: unknown[] = []
   for (let n = 0; n < 4; n++) {
     const to = Array.from({ length: script.recipients }, (_, at) => `u${at}@there.test`)
-    const result = await attempt(
-      target,
-      { message: FROZEN, bytes: BYTES, recipients: to, timeoutMs: 10_000, gate: () => {} },
-      systemClock,
-    )
+    const result = await attemptTo(target, to)
     // without a code it is a lost connection: nodemailer forgets what it had not come to, we do not
     const outcomes = result.outcomes.map(({ reply, ...one }) => {
       return reply.code === undefined ? { ...one, errno: reply.errno, text: reply.text } : { ...one, reply }
@@ -283,6 +367,10 @@ async function played(nodemailer: Nodemailer, script: Script, options: object) {
   transporter.close()
   server.close()
   return { results, bodies }
+}
+
+function attemptTo(target: Target, recipients: string[], gate: () => void | Promise<void> = () => {}) {
+  return attempt(target, { message: FROZEN, bytes: BYTES, recipients, timeoutMs: 10_000, gate }, systemClock)
 }
 
 const BYTES = Buffer.from('Subject: x\r\nMessage-ID: <1@here.test>\r\n\r\n.\r\n..\r\nHello\r\n')
@@ -300,7 +388,7 @@ const FROZEN: Message = {
 }
 
 /** Takes all mail, with the replies to an envelope in one segment; `also` says what else. */
-async function talker(also: (data: string, say: (text: string) => void) => void) {
+async function talker(also: (data: string, say: (text: string) => void) => void, rcpt = '250 Ok') {
   let connections = 0
   const server = createServer((socket) => {
     connections++
@@ -326,8 +414,11 @@ async function talker(also: (data: string, say: (text: string) => void) => void)
         replies += command.startsWith('EHLO')
           ? '250-here\r\n250 PIPELINING\r\n'
           : inBody
-            ? '354 Go\r\n'
-            : '250 Ok\r\n'
+            ? rcpt.startsWith('2')
+              ? '354 Go\r\n'
+              : '554 5.5.1 No recipients\r\n'
+            : `${command.startsWith('RCPT') ? rcpt : '250 Ok'}\r\n`
+        inBody &&= rcpt.startsWith('2')
       }
       socket.write(replies)
     })

@@ -184,6 +184,23 @@ it.each(MAJORS.filter(({ major }) => major > 7))(
   },
 )
 
+it("gives a socket whose write is somebody else's what stays as it is", async () => {
+  const { nodemailer } = MAJORS[3] as (typeof MAJORS)[number]
+  const server = await smtpServer()
+  undo.push(() => server.close())
+  const { first, send } = wrapped(nodemailer, server.port)
+  const { _socket: socket } = await first()
+  const kept: Uint8Array[] = []
+  const { write } = socket
+  socket.write = ((chunk: Uint8Array, ...more: never[]) => {
+    kept.push(chunk)
+    return write.call(socket, chunk, ...more)
+  }) as Socket['write']
+  for (const subject of ['one', 'two']) expect(await send(subject)).toEqual(ACCEPTED)
+  const subjects = kept.flatMap((chunk) => /^Subject: (.*)$/m.exec(String(chunk))?.[1]?.trim() ?? [])
+  expect(subjects).toEqual(['one', 'two'])
+})
+
 it('takes a connection that speaks in a way of its own for lost, and nobody for refused', async () => {
   const { nodemailer } = MAJORS[3] as (typeof MAJORS)[number]
   const server = await smtpServer({

@@ -19,6 +19,7 @@ import type { Clock } from './clock.ts'
 import { wordsOf } from './core/error.ts'
 import type { Message } from './core/message.ts'
 import type { Reply } from './core/reply.ts'
+import { Follower } from './follow.ts'
 import { thaw } from './freeze.ts'
 import { quicken } from './quicken.ts'
 import type { InnerTransport, Target } from './transporter.ts'
@@ -35,7 +36,7 @@ export interface AttemptRequest {
   readonly signal?: AbortSignal
   /** Called at the body's first read, every time it is opened; throws or rejects to forbid the body. */
   readonly gate: () => void | Promise<void>
-  /** Whether it may still begin; asked by transports that let messages wait. */
+  /** Whether it may still begin; asked by transports that let messages wait, and for small mail over pools. */
   readonly mayBegin?: () => boolean
   /**
    * Called once when the time is over and the body had been handed over to a transport that cannot abort:
@@ -143,6 +144,8 @@ class Try implements Attempting {
   private reused = false
   private envelope: EnvelopeInUse | undefined
   private mail: FrozenMail | undefined
+  /** Its envelope is on its way behind another message. */
+  private giveUpPlace: (() => void) | undefined
 
   constructor(
     target: Target,
@@ -168,14 +171,6 @@ class Try implements Attempting {
 
   private until(ms: number): { cancel(): void } {
     return this.clock.after(ms, () => this.giveUp('timeout'))
-  }
-
-  /** It waits no longer behind others at the transport: what they took is not its own time. */
-  private goes(): void {
-    if (!this.isInLine || this.isOver()) return
-    this.isInLine = false
-    this.timer.cancel()
-    this.timer = this.until(this.request.timeoutMs)
   }
 
   abort(): void {
@@ -270,8 +265,32 @@ class Try implements Attempting {
     const pass = () => this.pass()
     const whole = this.target.kind !== 'plugin' && WholeBody.fits(bytes)
     this.body = whole ? new WholeBody(bytes, pass) : new Body(bytes, pass)
-    if (whole && this.envelope) quicken(this.resource?.connection, this.envelope)
+    if (whole && this.envelope && this.resource) quicken(this.resource, this.envelope, this, this.clock)
+    this.giveUpPlace = undefined
     return this.body as Body // a WholeBody goes to nothing but nodemailer's SMTPConnection
+  }
+
+  /** For TryMessage: its envelope, as `lend` will give it, if that may go behind another message. */
+  toFollow(): { readonly from: string; readonly to: readonly string[] } | undefined {
+    const { message, recipients, bytes, mayBegin } = this.request
+    const { dsn, requireTLSExtensionEnabled, envelope } = message.wire
+    if (dsn || requireTLSExtensionEnabled || envelope || this.opened > 0 || this.isOver()) return undefined
+    return WholeBody.fits(bytes) && mayBegin?.() !== false
+      ? { from: message.from, to: recipients }
+      : undefined
+  }
+
+  /** For TryMessage. */
+  follows(giveUp: () => void): void {
+    this.giveUpPlace = giveUp
+  }
+
+  /** For TryMessage: it waits no longer behind others at the transport, and what they took is not its own time. */
+  goes(): void {
+    if (!this.isInLine || this.isOver()) return
+    this.isInLine = false
+    this.timer.cancel()
+    this.timer = this.until(this.request.timeoutMs)
   }
 
   /** For TryMessage: the body at once. */
@@ -382,6 +401,7 @@ class Try implements Attempting {
     this.settled = true
     this.timer.cancel()
     this.request.signal?.removeEventListener('abort', this.onAbort)
+    this.giveUpPlace?.()
     const { request, target } = this
     const failed = error === undefined ? this.premature(info) : this.failure(error)
     const handedOver = this.isHandedOver()
@@ -473,11 +493,24 @@ class Try implements Attempting {
 }
 
 /** What a transport sees of the message. */
-class TryMessage implements Readonly<FrozenMessage> {
+class TryMessage extends Follower implements Readonly<FrozenMessage> {
   readonly #try: Try
 
   constructor(one: Try) {
+    super()
     this.#try = one
+  }
+
+  envelopeToFollow(): { readonly from: string; readonly to: readonly string[] } | undefined {
+    return this.#try.toFollow()
+  }
+
+  follows(giveUp: () => void): void {
+    this.#try.follows(giveUp)
+  }
+
+  comesNext(): void {
+    this.#try.goes()
   }
 
   getEnvelope(): { from: string; to: string[] } {

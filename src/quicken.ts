@@ -10,6 +10,8 @@
 
 import { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
+import type { Clock } from './clock.ts'
+import { Place, type Resource } from './follow.ts'
 import { writeTogether } from './socket-write.ts'
 
 type Callback = (error: unknown, info?: unknown) => void
@@ -26,6 +28,7 @@ interface Connection {
   _pendingSend?: unknown
   send(envelope: object, message: unknown, done: Callback): void
   close(): void
+  reset(callback: Callback): void
   _sendCommand(command: string, shown?: string): void
   _createSendStream(callback: Callback): unknown
   _processResponse(): unknown
@@ -56,9 +59,11 @@ export class Outlet {
   inByteCount = 0
   outByteCount = 0
   readonly #socket: Socket
+  readonly #place: Place | undefined
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, place: Place | undefined) {
     this.#socket = socket
+    this.#place = place
   }
 
   /** Whether anything given to it can still be sent. */
@@ -68,22 +73,39 @@ export class Outlet {
 
   /** @param body with dots doubled */
   give(body: Uint8Array, end: string): void {
-    writeTogether(this.#socket, body, end)
+    const next = this.#place?.take(dialogueOf) ?? ''
+    writeTogether(this.#socket, body, next === '' ? end : end + next)
   }
+}
+
+/** Whose message it is. */
+interface Sender {
+  mayBegin(): boolean
 }
 
 const shortcuts = new WeakMap<object, Shortcut>()
 
-/** Has a connection send the message of this envelope, whose body goes to an `Outlet` as well as to a stream. */
-export function quicken(connection: unknown, envelope: object): void {
+/**
+ * Has a pool's connection send the message of this envelope, whose body goes to an `Outlet` as well as to a stream.
+ * @param resource the pool's, with that connection
+ * @param sender asked before anything is said of it; after a `false` nothing is
+ */
+export function quicken(
+  resource: { readonly connection?: unknown },
+  envelope: object,
+  sender: Sender,
+  clock: Clock,
+): void {
+  const { connection } = resource
   if (typeof connection !== 'object' || connection === null) return
   let shortcut = shortcuts.get(connection)
   if (!shortcut) {
     if (!isFamiliar(connection)) return
-    shortcut = new Shortcut(connection)
+    shortcut = new Shortcut(connection, resource, clock)
     shortcuts.set(connection, shortcut)
   }
   shortcut.envelope = envelope
+  shortcut.sender = sender
 }
 
 function isFamiliar(connection: object): connection is Connection {
@@ -110,6 +132,19 @@ const METHODS = [
   ],
 ]
 
+/** Whether it is as nodemailer's pools make it. */
+function isResource(resource: object): resource is Resource {
+  const { pool, prependListener, messages, available } = resource as Partial<Resource>
+  return (
+    Array.isArray(pool?._queue) &&
+    Array.isArray(pool._connections) &&
+    typeof pool._processMessages === 'function' &&
+    typeof prependListener === 'function' &&
+    typeof messages === 'number' &&
+    typeof available === 'boolean'
+  )
+}
+
 /** Not one that somebody else has put in its place. */
 function isInherited(connection: object, name: string): boolean {
   return typeof Reflect.get(connection, name) === 'function' && !Object.hasOwn(connection, name)
@@ -119,14 +154,18 @@ function isInherited(connection: object, name: string): boolean {
 class Shortcut {
   /** Of the last that was ours. */
   envelope: object | undefined
+  sender: Sender | undefined
   readonly #connection: Connection
   readonly #send: Connection['send']
   readonly #createSendStream: Connection['_createSendStream']
   readonly #processResponse: Connection['_processResponse']
   /** What it would have written. */
   #unwritten: string | undefined
+  /** Nothing was said that a reset could take back. */
+  #saidNothing = false
+  #place: Place | undefined
 
-  constructor(connection: Connection) {
+  constructor(connection: Connection, resource: object, clock: Clock) {
     this.#connection = connection
     this.#send = connection.send
     this.#createSendStream = connection._createSendStream
@@ -141,6 +180,18 @@ class Shortcut {
       if (this.#unwritten === undefined) sendCommand.call(connection, command, shown)
       else this.#unwritten += `${command}\r\n`
     }
+    if (!isInherited(connection, 'reset') || !isResource(resource)) return
+    this.#place = new Place(resource, this, clock)
+    const reset = connection.reset
+    connection.reset = (callback) => {
+      // or what was refused has ended, and behind it the next has begun
+      if (this.#saidNothing || this.#place?.isTaken) clock.turn(() => callback(null, true))
+      else reset.call(connection, callback)
+    }
+  }
+
+  hasReply(): boolean {
+    return this.#connection._responseQueue.length > 0
   }
 
   get #isOurs(): boolean {
@@ -152,33 +203,64 @@ class Shortcut {
     const socket = this.#isOurs ? ownSocket(connection._socket) : undefined
     if (!socket) return this.#createSendStream.call(connection, callback)
     connection._responseActions.push((reply) => connection._actionSMTPStream(reply, callback))
-    return new Outlet(socket)
+    return new Outlet(socket, this.#place)
   }
 
   /** nodemailer takes one reply a call, and leaves the next to a turn that then finds none. */
   #hear(): unknown {
     const connection = this.#connection
+    if (this.#mustWait()) return false
     let left = connection._responseQueue.length
     const result = this.#processResponse.call(connection)
     while (this.#isOurs && !connection._destroyed) {
       const { length } = connection._responseQueue
-      if (length === 0 || length >= left) break
+      if (length === 0 || length >= left || this.#mustWait()) break
       left = length
       this.#processResponse.call(connection)
     }
     return result
   }
 
+  /** What has come is for the next, which nodemailer has not begun. */
+  #mustWait(): boolean {
+    const { _responseActions: asked, _responseQueue: replies } = this.#connection
+    if (!this.#place?.isTaken || asked.length > 0) return false
+    if (replies.length > 0) this.#place.heard()
+    return true
+  }
+
   #start(envelope: object, message: unknown, done: Callback): void {
     const connection = this.#connection
+    const written = this.#place?.begin()
+    if (written !== undefined) {
+      if (envelope === this.envelope && dialogueOf(envelope) === written)
+        this.#sending(envelope, message, done).start(written, true)
+      else {
+        // another's is on its way already
+        connection.close()
+        done(connection._formatError('The connection was begun for another', 'ECONNECTION', false, 'CONN'))
+      }
+      return
+    }
+    this.#saidNothing =
+      this.#place !== undefined && envelope === this.envelope && this.sender?.mayBegin() === false
+    if (this.#saidNothing) {
+      done(connection._formatError('It may not begin any more', 'EENVELOPE', false, 'API'))
+      return
+    }
     const socket = ownSocket(connection._socket)
     const text = envelope === this.envelope && socket && this.#isReady() ? dialogueOf(envelope) : undefined
     if (text === undefined) {
       this.#send.call(connection, envelope, message, done)
       return
     }
+    this.#sending(envelope, message, done).start(text, false)
+  }
+
+  #sending(envelope: object, message: unknown, done: Callback): Sending {
     const goOnAsEver = () => this.#unheard(envelope, message, done)
-    new Sending(connection, envelope as Envelope, message as Message, done, goOnAsEver).start(text)
+    const answered = () => this.#place?.dotAnswered()
+    return new Sending(this.#connection, envelope as Envelope, message as Message, done, goOnAsEver, answered)
   }
 
   /** Has nodemailer send it as far as it does without a reply; gives what was to be written, and is not. */
@@ -211,7 +293,10 @@ class Sending {
   readonly #message: Message
   readonly #done: Callback
   readonly #goOnAsEver: () => string
+  readonly #onAnswered: () => void
   #text = ''
+  /** Its envelope went with the message before it. */
+  #follows = false
   /** What was said to the envelope. */
   #said: string[] = []
   #isOver = false
@@ -227,9 +312,11 @@ class Sending {
     message: Message,
     done: Callback,
     goOnAsEver: () => string,
+    onAnswered: () => void,
   ) {
     this.#connection = connection
     this.#goOnAsEver = goOnAsEver
+    this.#onAnswered = onAnswered
     this.#envelope = envelope
     this.#message = message
     this.#done = done
@@ -240,7 +327,8 @@ class Sending {
     }
   }
 
-  start(text: string): void {
+  /** @param isWritten behind the message before it */
+  start(text: string, isWritten: boolean): void {
     const connection = this.#connection
     const envelope = this.#envelope
     envelope.accepted = []
@@ -252,6 +340,11 @@ class Sending {
     // MAIL, RCPT and DATA
     for (let left = envelope.to.length + 2; left > 0; left--) connection._responseActions.push(this.#hear)
     this.#text = text
+    this.#follows = isWritten
+    if (isWritten) {
+      connection._processResponse()
+      return
+    }
     const socket = connection._socket as Socket
     socket.write(text, 'latin1')
   }
@@ -260,12 +353,21 @@ class Sending {
     const said = this.#said
     const { to, accepted } = this.#envelope
     const isLast = said.push(reply) === to.length + 2
-    if (reply.charCodeAt(0) !== (isLast ? THREE : TWO)) this.#leave()
+    const digit = reply.charCodeAt(0)
+    if (isLast && ((this.#follows && digit === TWO) || this.#connection._responseQueue.some(isSaid)))
+      this.#confused(reply)
+    else if (digit !== (isLast ? THREE : TWO)) this.#leave()
     else if (isLast) this.#message.pipe(this.#connection._createSendStream(this.#answeredDot) as Outlet)
     else if (said.length > 1) accepted?.push(to[said.length - 2] as string)
   }
 
+  /** It says more than it was asked: what it says to the body could not be told from that. */
+  #confused(reply: string): void {
+    this.#end(this.#connection._formatError('Unexpected Response', 'EPROTOCOL', reply, 'CONN'))
+  }
+
   readonly #answeredDot = (error: unknown, reply?: unknown) => {
+    this.#onAnswered()
     const { accepted, rejected } = this.#envelope
     this.#end(error, error ? undefined : { accepted, rejected, response: reply })
   }
@@ -297,6 +399,11 @@ class Sending {
     connection._responseQueue.unshift(...said.map((reply) => Buffer.from(reply).toString('latin1')))
     connection._processResponse()
   }
+}
+
+/** nodemailer passes over empty lines. */
+function isSaid(reply: string): boolean {
+  return reply.trim() !== ''
 }
 
 const TWO = 50

@@ -210,8 +210,8 @@ function kindOf(transport: InnerTransport): Target['kind'] {
   return NEEDS_MAIL_OBJECT.has(transport.name ?? '') ? 'sendmail-only' : 'plugin'
 }
 
-/** In a pool's own queue: as many go out while a commit is gathered and made. */
-const POOL_AHEAD = 2
+/** In a pool's own queue: one whose envelope goes with the message before it, and two that go out while a commit is gathered and made. */
+const POOL_AHEAD = 3
 
 interface Parts {
   readonly kind: Target['kind']

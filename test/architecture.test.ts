@@ -13,7 +13,7 @@ function floor(file: string): number {
   const top = file.split('/')[0] ?? ''
   if (top === 'core' || top === 'providers') return 0
   if (
-    /^(clock|breath|pace|aborts|turnstile|transporter|freeze|sibling|envelope|render|attempt|answer|body|quicken|socket-write|address|gate)\.ts$/.test(
+    /^(clock|breath|pace|aborts|turnstile|transporter|freeze|sibling|envelope|render|attempt|answer|body|quicken|follow|socket-write|address|gate)\.ts$/.test(
       file,
     )
   )

@@ -14,7 +14,7 @@ export interface Poison extends Counts {
 
 /**
  * One message kills whoever sends it; 40 others are there.
- * @param connections with two messages ahead on each: as many may be in the air with the one that kills. Where time is
+ * @param connections with three messages ahead on each: as many may be in the air with the one that kills. Where time is
  * that fast a try takes seconds of it, and on a busy machine one of many may be tried with the killer three times.
  */
 export async function poison(connections = 5): Promise<Poison> {

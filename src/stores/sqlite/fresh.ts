@@ -39,8 +39,7 @@ const COUNTER = new Uint8Array(16)
 const STALE = 128
 
 /** One message with its only recipient. */
-export interface FreshMail {
-  readonly id: number
+export interface FreshMail extends Head {
   readonly row: number
   /** Of its row's bytes; `null` where they are as they were. */
   readonly key: Uint8Array | null
@@ -49,6 +48,10 @@ export interface FreshMail {
   readonly delivery: Delivery
   readonly offset: number
   readonly length: number
+  /** In which it waits. */
+  queue: Queue | undefined
+  /** The tables have it. */
+  isGone: boolean
 }
 
 interface Row {
@@ -56,8 +59,9 @@ interface Row {
   readonly key: Uint8Array | null
   readonly bornAt: number
   bytes: number
+  readonly mails: FreshMail[]
   /** Not in the tables yet. */
-  readonly mails: Set<FreshMail>
+  left: number
   /** In the tables by now. */
   readonly gone: number[]
   /** When the first of them was accepted or put into the tables alone. */
@@ -78,7 +82,8 @@ interface RowText {
 
 /** What waits in one queue, by due_at and id; those that wait no longer are skipped. */
 interface Queue {
-  heads: Head[]
+  readonly key: string
+  heads: FreshMail[]
   waiting: number
 }
 
@@ -102,7 +107,6 @@ export class Fresh {
   readonly #ended = new FleetingSet<Row>()
   readonly #mails = new FleetingMap<number, FreshMail>()
   readonly #tickets = new FleetingMap<string, FreshMail>()
-  readonly #waiting = new FleetingSet<number>()
   readonly #queues = new FleetingMap<string, Queue>()
   readonly #read = new FleetingMap<number, Uint8Array>()
   /** The bytes of the row that is written: made anew each time they would be garbage that V8 counts. */
@@ -168,10 +172,12 @@ export class Fresh {
     texts.push(toText(id, bytes.length, message, delivery))
     bodies.push(bytes)
     const { key, bytes: offset } = row
-    this.#remember(row, { id, row: row.id, key, message, delivery, offset, length: bytes.length })
-    row.bytes += bytes.length
-    this.#size += bytes.length
-    this.#line(id, delivery)
+    const { length } = bytes
+    // biome-ignore format: on one line it is short
+    const mail: FreshMail = { id, due_at: delivery.dueAt, row: row.id, key, message, delivery, offset, length, queue: undefined, isGone: false }
+    this.#remember(row, mail)
+    row.bytes += length
+    this.#size += length
     tx.pages += 1 + Math.ceil(bytes.length / 4096)
   }
 
@@ -191,39 +197,43 @@ export class Fresh {
   }
 
   #row(id: number, key: Uint8Array | null): Row {
-    const row: Row = { id, key, bornAt: this.#clock.monotonic(), bytes: 0, mails: new Set(), gone: [] }
+    const row: Row = { id, key, bornAt: this.#clock.monotonic(), bytes: 0, mails: [], left: 0, gone: [] }
     this.#rows.set(id, row)
     return row
   }
 
   #remember(row: Row, mail: FreshMail): void {
-    row.mails.add(mail)
+    row.mails.push(mail)
+    row.left++
     this.#mails.set(mail.id, mail)
     this.#tickets.set(mail.message.id, mail)
+    this.#line(mail)
   }
 
-  #line(id: number, delivery: Delivery): void {
-    this.#waiting.add(id)
-    const key = queueKey(delivery)
+  #line(mail: FreshMail): void {
+    const key = queueKey(mail.delivery)
     let queue = this.#queues.get(key)
     if (!queue) {
-      queue = { heads: [], waiting: 0 }
+      queue = { key, heads: [], waiting: 0 }
       this.#queues.set(key, queue)
     }
-    const { heads } = queue
-    const { dueAt } = delivery
-    let place = heads.length
-    if (place > 0 && (heads[place - 1] as Head).due_at > dueAt) {
-      // ids only grow: behind all that are due no later
-      let low = 0
-      while (low < place) {
-        const middle = (low + place) >> 1
-        if ((heads[middle] as Head).due_at > dueAt) place = middle
-        else low = middle + 1
-      }
-    }
-    heads.splice(place, 0, { id, due_at: dueAt })
+    mail.queue = queue
     queue.waiting++
+    const { heads } = queue
+    const { due_at: dueAt } = mail
+    let place = heads.length
+    if (place === 0 || (heads[place - 1] as FreshMail).due_at <= dueAt) {
+      heads.push(mail)
+      return
+    }
+    // ids only grow: behind all that are due no later
+    let low = 0
+    while (low < place) {
+      const middle = (low + place) >> 1
+      if ((heads[middle] as FreshMail).due_at > dueAt) place = middle
+      else low = middle + 1
+    }
+    heads.splice(place, 0, mail)
   }
 
   /** The first `limit` that wait in a queue. */
@@ -233,9 +243,9 @@ export class Fresh {
     const { heads } = queue
     const found: Head[] = []
     let past = 0
-    for (const head of heads) {
-      if (this.#waiting.has(head.id)) {
-        if (found.push(head) >= limit) break
+    for (const mail of heads) {
+      if (waits(mail)) {
+        if (found.push(mail) >= limit) break
       } else if (found.length === 0) past++
     }
     if (past > 0) heads.splice(0, past)
@@ -253,19 +263,18 @@ export class Fresh {
 
   /** One that waits; from now on it does not. */
   take(id: number): FreshMail | undefined {
-    return this.#waiting.has(id) ? this.#unline(id) : undefined
+    const mail = this.#mails.get(id)
+    if (!mail?.queue) return undefined
+    this.#unline(mail)
+    return mail
   }
 
-  #unline(id: number): FreshMail | undefined {
-    const mail = this.#mails.get(id)
-    if (!this.#waiting.delete(id) || !mail) return mail
-    const key = queueKey(mail.delivery)
-    const queue = this.#queues.get(key)
-    if (!queue) return mail
-    if (--queue.waiting === 0) this.#queues.delete(key)
-    else if (queue.heads.length > STALE + 2 * queue.waiting)
-      queue.heads = queue.heads.filter((head) => this.#waiting.has(head.id))
-    return mail
+  #unline(mail: FreshMail): void {
+    const { queue } = mail
+    if (!queue) return
+    mail.queue = undefined
+    if (--queue.waiting === 0) this.#queues.delete(queue.key)
+    else if (queue.heads.length > STALE + 2 * queue.waiting) queue.heads = queue.heads.filter(waits)
   }
 
   /** It was accepted, or lives on elsewhere: its bytes are not to stay here. */
@@ -280,12 +289,13 @@ export class Fresh {
   /** The tables have it. */
   gone(mail: FreshMail): void {
     const row = this.#rows.get(mail.row)
-    this.#unline(mail.id)
+    this.#unline(mail)
     this.#mails.delete(mail.id)
     this.#tickets.delete(mail.message.id)
-    if (!row?.mails.delete(mail)) return
+    if (!row || mail.isGone) return
+    mail.isGone = true
     row.gone.push(mail.id)
-    if (row.mails.size === 0) this.#finished.add(row)
+    if (--row.left === 0) this.#finished.add(row)
   }
 
   /** Deletes the rows of which the tables have everything; the ids that were in them. */
@@ -348,7 +358,7 @@ export class Fresh {
     const found: FreshMail[] = []
     for (const { mails } of this.#rows.values()) {
       if (found.length >= most) break
-      found.push(...mails)
+      found.push(...mails.filter(isHere))
     }
     return found.slice(0, most)
   }
@@ -359,11 +369,11 @@ export class Fresh {
     const found: FreshMail[] = []
     for (const row of this.#ended) {
       if (found.length >= most || now - (row.endedAt ?? now) < ENDED_MS) break
-      found.push(...row.mails)
+      found.push(...row.mails.filter(isHere))
     }
     for (const row of this.#rows.values()) {
       if (found.length >= most || now - row.bornAt < AGED_MS) break
-      if (!this.#ended.has(row)) found.push(...row.mails)
+      if (!this.#ended.has(row)) found.push(...row.mails.filter(isHere))
     }
     return found.slice(0, most)
   }
@@ -433,13 +443,10 @@ export class Fresh {
     for (const mail of fromText(text)) {
       row.bytes += mail.length
       if (gone.has(mail.id)) row.gone.push(mail.id)
-      else {
-        this.#remember(row, mail)
-        this.#line(mail.id, mail.delivery)
-      }
+      else this.#remember(row, mail)
     }
     this.#size += row.bytes
-    if (row.mails.size === 0) this.#finished.add(row)
+    if (row.left === 0) this.#finished.add(row)
   }
 
   /** What is remembered may not be what is in the file. */
@@ -450,12 +457,19 @@ export class Fresh {
     this.#ended.clear()
     this.#mails.clear()
     this.#tickets.clear()
-    this.#waiting.clear()
     this.#queues.clear()
     this.#read.clear()
     this.#size = 0
     this.#known = 'no'
   }
+}
+
+function waits({ queue }: FreshMail): boolean {
+  return queue !== undefined
+}
+
+function isHere({ isGone }: FreshMail): boolean {
+  return !isGone
 }
 
 /** Drawn many at a time: each call of the system's generator costs as much as writing a message. */
@@ -536,7 +550,9 @@ function* fromText({ id: row, mail, key: ofRow }: RowText): Iterable<FreshMail> 
       expiresAt: f[18],
       createdAt: f[21],
     }
-    yield { id: f[1], row, key: ofRow, message, delivery, offset, length: f[2] }
+    const [, id, length] = f
+    const facts = { id, due_at: delivery.dueAt, row, key: ofRow, message, delivery, offset, length }
+    yield { ...facts, queue: undefined, isGone: false }
     offset += f[2]
   }
 }

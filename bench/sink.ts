@@ -1,8 +1,10 @@
 // A fast SMTP sink in a process of its own: says yes to everything, counts messages, nothing else.
-// Run as a child; prints its port, then answers `count` on stdin with the number of messages so far.
+// Run as a child; prints its port, then answers `count` on stdin with the number of messages so far. Its argument is how
+// far away it is: ms from what is said to the answer.
 
 import { createServer } from 'node:net'
 
+const distance = Number(process.argv[2] ?? 0)
 let messages = 0
 const server = createServer((socket) => {
   socket.setNoDelay(true)
@@ -11,6 +13,10 @@ const server = createServer((socket) => {
   socket.on('error', () => socket.destroy())
   socket.write('220 sink ESMTP\r\n')
   socket.on('data', (chunk) => {
+    if (distance > 0) setTimeout(hear, distance, chunk)
+    else hear(chunk)
+  })
+  function hear(chunk: Buffer): void {
     let text = chunk.toString('latin1')
     let out = ''
     while (text.length > 0) {
@@ -45,7 +51,7 @@ const server = createServer((socket) => {
       } else out += '250 2.0.0 Ok\r\n'
     }
     if (out !== '') socket.write(out)
-  })
+  }
 })
 server.listen(0, '127.0.0.1', () => {
   const address = server.address()

@@ -23,10 +23,11 @@ export interface Sink {
   close(): void
 }
 
-export async function startSink(): Promise<Sink> {
+/** @param distanceMs between what is said to it and its answer */
+export async function startSink(distanceMs = 0): Promise<Sink> {
   const child: ChildProcess = spawn(
     process.execPath,
-    ['--import', 'tsx', fileURLToPath(new URL('./sink.ts', import.meta.url))],
+    ['--import', 'tsx', fileURLToPath(new URL('./sink.ts', import.meta.url)), String(distanceMs)],
     {
       stdio: ['pipe', 'pipe', 'inherit'],
     },

@@ -146,6 +146,7 @@ class Try implements Attempting {
   private mail: FrozenMail | undefined
   /** Its envelope is on its way behind another message. */
   private giveUpPlace: (() => void) | undefined
+  private isWithServer = false
 
   constructor(
     target: Target,
@@ -285,6 +286,12 @@ class Try implements Attempting {
     this.giveUpPlace = giveUp
   }
 
+  /** For TryMessage: its envelope is with the server, which has nobody else's to answer. */
+  comesNext(): void {
+    this.isWithServer = true
+    this.goes()
+  }
+
   /** For TryMessage: it waits no longer behind others at the transport, and what they took is not its own time. */
   goes(): void {
     if (!this.isInLine || this.isOver()) return
@@ -355,8 +362,11 @@ class Try implements Attempting {
     this.clock.turn(() => {
       const resource = this.findResource()
       if (!resource) return
+      const entry = resource.queueEntry
       resource.queueEntry = false
       resource.close?.()
+      // the pool counts those that it was given
+      if (entry) entry.callback?.(error)
     })
   }
 
@@ -470,7 +480,7 @@ class Try implements Attempting {
     }
     const given = this.localFailure()
     if (!given) return failureOf(error, progress)
-    const { phase } = failureOf(given, progress).reply
+    const phase = this.isWithServer && !envelope ? 'mail' : failureOf(given, progress).reply.phase
     const reply: Reply = { text: given.message, phase, errno: given.code }
     return { reply, uncertain: progress.handedOver }
   }
@@ -510,7 +520,7 @@ class TryMessage extends Follower implements Readonly<FrozenMessage> {
   }
 
   comesNext(): void {
-    this.#try.goes()
+    this.#try.comesNext()
   }
 
   getEnvelope(): { from: string; to: string[] } {
@@ -574,6 +584,6 @@ class QuickSignal {
 interface PoolResource {
   readonly messages?: number
   readonly connection?: { readonly _responseQueue?: unknown }
-  queueEntry?: { readonly mail: unknown } | false
+  queueEntry?: { readonly mail: unknown; callback?(error: unknown): void } | false
   close?(): void
 }

@@ -2,9 +2,10 @@
 // (RFC 2920 §3.1), in the same write. One round trip a message where there were two. nodemailer's pool keeps its part:
 //
 //   in its queue → taken out, its envelope behind a final dot → back in front of the queue, and given to the connection
-//   that has its envelope, once that one is free and the server has answered anything to it
+//   that has its envelope, once that one is free and the server has answered to all of it, or with a goodbye
 //
-//   connection ends, or nothing is answered in time → back in the queue, as if nothing had been said: no body was given
+//   connection ends before, or the answers make no sense, or do not come in time → back in the queue, as if nothing had
+//   been said: no body was given
 //   given up meanwhile → nobody's any more; its connection is closed, since the server waits for a body on it
 //
 // Only where every connection of the pool is busy, so that it would have waited; where final dots are answered at
@@ -19,10 +20,12 @@ const PROMPT_MS = 250
 const PATIENCE_MS = 1_000
 /** So long a server has to answer to an envelope that came behind a dot, until it counts as lost. */
 const SILENCE_MS = 5_000
-/** For so long nothing goes along any more: after an answer that took its time, or a session that ended behind one; */
+/** For so long nothing goes along any more: after an answer that took its time, or a session that ended behind one, twice as long each time; */
 const PAUSE_MS = 60_000
 /** and where an envelope was lost, or the answer to the dot before it. */
 const APART_MS = 86_400_000
+/** After so many that were answered as they should be, a pause is as short as the first. */
+const GOOD = 100
 
 /** What a message of ours is to those that send it along. */
 export abstract class Follower {
@@ -60,16 +63,20 @@ export interface Resource {
   prependListener(name: 'available' | 'close', listener: () => void): unknown
 }
 
-/** What it says to the connection that it follows on. */
+/** The connection that it follows on. */
 export interface Line {
-  /** Whether a reply is there that nobody has asked for but the follower. */
-  hasReply(): boolean
+  /** Replies that are there, and to nobody but the follower. */
+  replies(): readonly string[]
+  /** Whether it ended from the other side. */
+  isCut(): boolean
 }
 
 /** What is known of a pool, whichever connection it was learned on. */
 interface Manners {
   /** On the monotonic clock: nothing goes along before. */
   notBefore: number
+  pauses: number
+  good: number
   timer: Timer | undefined
   readonly places: Set<Place>
 }
@@ -86,6 +93,8 @@ export class Place {
   #follower: Follower | undefined
   /** What was written for it, until it is begun. */
   #text: string | undefined
+  /** To MAIL, each RCPT, and DATA. */
+  #replies = 0
   /** Since when it waits: for the one before it, then for an answer of its own. */
   #since = 0
   #isNext = false
@@ -102,7 +111,7 @@ export class Place {
     this.#clock = clock
     let known = manners.get(pool)
     if (!known) {
-      known = { notBefore: Number.NEGATIVE_INFINITY, timer: undefined, places: new Set() }
+      known = { notBefore: Number.NEGATIVE_INFINITY, pauses: 0, good: 0, timer: undefined, places: new Set() }
       manners.set(pool, known)
     }
     this.#manners = known
@@ -131,15 +140,16 @@ export class Place {
     for (const { available } of connections) if (available) return ''
     const envelope = follower.envelopeToFollow()
     const text = envelope && say(envelope)
-    if (text === undefined) return ''
+    if (!envelope || text === undefined) return ''
     queue.shift()
     this.#entry = entry
     this.#follower = follower
     this.#text = text
+    this.#replies = envelope.to.length + 2
     this.#since = this.#dotAt
     this.#isNext = false
     follower.follows(() => {
-      if (this.#entry === entry) this.#spoil()
+      if (this.#entry === entry) this.#giveUp()
     })
     this.#watch()
     return text
@@ -151,7 +161,7 @@ export class Place {
     this.#isPrompt = this.#clock.monotonic() - this.#dotAt < PROMPT_MS
   }
 
-  /** A reply has come that is for who follows. */
+  /** Replies have come that are for who follows. */
   heard(): void {
     if (!this.#isNext || this.#entry === undefined) return
     this.#resource.available = true
@@ -178,10 +188,17 @@ export class Place {
       this.#since = this.#clock.monotonic()
       this.#follower?.comesNext()
     }
-    if (!this.#line.hasReply()) {
+    const replies = this.#line.replies()
+    if (replies.length < this.#replies && !replies.some(isGoodbye)) {
       resource.available = false
       return
     }
+    if (replies.length > this.#replies || isLost(replies)) {
+      this.#lose(APART_MS)
+      return
+    }
+    const known = this.#manners
+    if (++known.good >= GOOD) known.pauses = 0
     const { _connections: connections } = resource.pool
     const at = connections.indexOf(resource)
     if (at > 0) {
@@ -195,13 +212,15 @@ export class Place {
     this.#manners.places.delete(this)
     this.#text = undefined
     if (this.#entry === undefined) return
-    this.#rest(this.#isAnswered ? PAUSE_MS : APART_MS)
+    this.#rest(!this.#isAnswered && this.#line.isCut() ? APART_MS : PAUSE_MS)
     this.#return()
   }
 
   #rest(ms: number): void {
-    const until = this.#clock.monotonic() + ms
-    if (until > this.#manners.notBefore) this.#manners.notBefore = until
+    const known = this.#manners
+    const longer = Math.min(ms * 2 ** known.pauses++, APART_MS)
+    known.good = 0
+    known.notBefore = Math.max(known.notBefore, this.#clock.monotonic() + longer)
   }
 
   #giveBack(): void {
@@ -215,6 +234,12 @@ export class Place {
   #return(): void {
     this.#giveBack()
     this.#clock.turn(() => this.#resource.pool._processMessages())
+  }
+
+  /** Its try has ended. */
+  #giveUp(): void {
+    if (this.#isNext && this.#clock.monotonic() - this.#since >= PATIENCE_MS) this.#rest(PAUSE_MS)
+    this.#spoil()
   }
 
   /** The server must not be left waiting for a body that does not come. */
@@ -247,8 +272,24 @@ export class Place {
       this.#watch()
       return
     }
-    this.#rest(this.#isNext ? APART_MS : PAUSE_MS)
+    this.#lose(this.#isNext ? APART_MS : PAUSE_MS)
+  }
+
+  /** It goes another way, and its connection is of no more use. */
+  #lose(restMs: number): void {
+    this.#rest(restMs)
     this.#return()
     this.#spoil()
   }
+}
+
+function isGoodbye(reply: string): boolean {
+  return /^421[ -]/.test(reply)
+}
+
+/** Whether a server has not understood what it was told, or not heard what came before it. */
+function isLost(replies: readonly string[]): boolean {
+  const [mail = '', rcpt = ''] = replies
+  const data = replies.at(-1) ?? ''
+  return /^50[023]/.test(mail) || (/^2/.test(mail) && /^503/.test(rcpt)) || /^2/.test(data)
 }

@@ -190,8 +190,12 @@ class Shortcut {
     }
   }
 
-  hasReply(): boolean {
-    return this.#connection._responseQueue.length > 0
+  replies(): readonly string[] {
+    return this.#connection._responseQueue.filter(isSaid)
+  }
+
+  isCut(): boolean {
+    return (this.#connection._socket as Socket | undefined)?.destroyed === true
   }
 
   get #isOurs(): boolean {
@@ -202,8 +206,14 @@ class Shortcut {
     const connection = this.#connection
     const socket = this.#isOurs ? ownSocket(connection._socket) : undefined
     if (!socket) return this.#createSendStream.call(connection, callback)
-    connection._responseActions.push((reply) => connection._actionSMTPStream(reply, callback))
-    return new Outlet(socket, this.#place)
+    connection._responseActions.push((reply) => {
+      this.#place?.dotAnswered()
+      connection._actionSMTPStream(reply, callback)
+    })
+    return new Outlet(
+      socket,
+      connection._supportedExtensions?.includes('PIPELINING') ? this.#place : undefined,
+    )
   }
 
   /** nodemailer takes one reply a call, and leaves the next to a turn that then finds none. */
@@ -259,8 +269,7 @@ class Shortcut {
 
   #sending(envelope: object, message: unknown, done: Callback): Sending {
     const goOnAsEver = () => this.#unheard(envelope, message, done)
-    const answered = () => this.#place?.dotAnswered()
-    return new Sending(this.#connection, envelope as Envelope, message as Message, done, goOnAsEver, answered)
+    return new Sending(this.#connection, envelope as Envelope, message as Message, done, goOnAsEver)
   }
 
   /** Has nodemailer send it as far as it does without a reply; gives what was to be written, and is not. */
@@ -293,10 +302,7 @@ class Sending {
   readonly #message: Message
   readonly #done: Callback
   readonly #goOnAsEver: () => string
-  readonly #onAnswered: () => void
   #text = ''
-  /** Its envelope went with the message before it. */
-  #follows = false
   /** What was said to the envelope. */
   #said: string[] = []
   #isOver = false
@@ -312,11 +318,9 @@ class Sending {
     message: Message,
     done: Callback,
     goOnAsEver: () => string,
-    onAnswered: () => void,
   ) {
     this.#connection = connection
     this.#goOnAsEver = goOnAsEver
-    this.#onAnswered = onAnswered
     this.#envelope = envelope
     this.#message = message
     this.#done = done
@@ -340,7 +344,6 @@ class Sending {
     // MAIL, RCPT and DATA
     for (let left = envelope.to.length + 2; left > 0; left--) connection._responseActions.push(this.#hear)
     this.#text = text
-    this.#follows = isWritten
     if (isWritten) {
       connection._processResponse()
       return
@@ -354,8 +357,7 @@ class Sending {
     const { to, accepted } = this.#envelope
     const isLast = said.push(reply) === to.length + 2
     const digit = reply.charCodeAt(0)
-    if (isLast && ((this.#follows && digit === TWO) || this.#connection._responseQueue.some(isSaid)))
-      this.#confused(reply)
+    if (isLast && this.#connection._responseQueue.some(isSaid)) this.#confused(reply)
     else if (digit !== (isLast ? THREE : TWO)) this.#leave()
     else if (isLast) this.#message.pipe(this.#connection._createSendStream(this.#answeredDot) as Outlet)
     else if (said.length > 1) accepted?.push(to[said.length - 2] as string)
@@ -367,7 +369,6 @@ class Sending {
   }
 
   readonly #answeredDot = (error: unknown, reply?: unknown) => {
-    this.#onAnswered()
     const { accepted, rejected } = this.#envelope
     this.#end(error, error ? undefined : { accepted, rejected, response: reply })
   }

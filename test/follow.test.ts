@@ -156,29 +156,34 @@ describe('whatever is said', () => {
     ])
   })
 
-  it('more than was asked is no yes to its body', async () => {
-    const server = await serve(({ step, to }) =>
-      step === 'dot' && to.startsWith('u2') ? '250 queued\r\n250 and again' : undefined,
-    )
+  it('more than was asked is no yes to its body: it goes over another, in the same try', async () => {
+    const server = await serve(toSecond('250 queued\r\n250 and again'))
     const { sendAll } = over(server)
-    const results = await sendAll(5)
-    expect(results[3]).toMatch(/^EPROTOCOL/)
-    expect(results.toSpliced(3, 1)).toEqual(Array(4).fill('250 queued'))
-    expect(server.bodies.map(({ to }) => to.slice(0, 2))).toEqual(['u0', 'u1', 'u2', 'u4'])
+    expect(await sendAll(5)).toEqual(Array(5).fill('250 queued'))
+    expect(server.bodies.map(({ to }) => to.slice(0, 2))).toEqual(['u0', 'u1', 'u2', 'u3', 'u4'])
     expect(server.connections).toBe(2)
+    expect(server.together).toHaveLength(2)
   })
 
-  it.each([
-    ['a yes without waiting for the body', '250 Ok'],
-    ['a yes behind the one to DATA', '354 Go\r\n250 Early'],
-  ])('%s does not count', async (_, answer) => {
+  it('a yes without waiting for the body does not count: it goes over another, in the same try', async () => {
+    let left = 1
     const server = await serve(({ step, to }) =>
-      step === 'data' && to.startsWith('u3') ? answer : undefined,
+      step === 'data' && to.startsWith('u3') && left-- > 0 ? '250 Ok' : undefined,
+    )
+    const { sendAll } = over(server)
+    expect(await sendAll(5)).toEqual(Array(5).fill('250 queued'))
+    expect(server.connections).toBe(2)
+    expect(server.together).toHaveLength(2)
+  })
+
+  it('a yes behind the one to DATA does not count', async () => {
+    const server = await serve(({ step, to }) =>
+      step === 'data' && to.startsWith('u0') ? '354 Go\r\n250 Early' : undefined,
     )
     const { sendAll } = over(server)
     const results = await sendAll(5)
-    expect(results[3]).toMatch(/^EPROTOCOL(?!.*uncertain)/)
-    expect(results.toSpliced(3, 1)).toEqual(Array(4).fill('250 queued'))
+    expect(results[0]).toMatch(/^EPROTOCOL(?!.*uncertain)/)
+    expect(results.slice(1)).toEqual(Array(4).fill('250 queued'))
     expect(server.connections).toBe(2)
   })
 })
@@ -216,18 +221,115 @@ describe('as if nothing had been said, where the connection ends', () => {
     expect(server.together).toHaveLength(5)
   })
 
-  it('because the server has thrown away what came behind the dot: five seconds later, and nothing follows for a day', async () => {
-    const server = await serve(toSecond('lose'))
+  it.each([
+    ['all', 'lose'],
+    ['the first line', 'lose a line'],
+  ])(
+    'because the server has lost %s of it: five seconds later, and nothing follows for a day',
+    async (_, answer) => {
+      const server = await serve(toSecond(answer))
+      const clock = manualClock()
+      const { start, sendAll, tries: ended } = over(server, {}, nodemailer, clock)
+      const tries = [0, 1, 2, 3, 4].map((n) => start(n))
+      await tries[2]?.result
+      await clock.advance(6_000)
+      expect(await Promise.all(tries.map(({ result }) => result))).toEqual(Array(5).fill('250 queued'))
+      expect(ended.map(({ resends }) => resends)).toEqual(Array(5).fill(0))
+      expect(server.connections).toBe(2)
+      await clock.advance(61_000)
+      await sendAll(4)
+      expect(server.together).toHaveLength(2)
+    },
+  )
+
+  it.each([
+    ['has lost its first octets', 'lose octets'],
+    [
+      'wants another greeting',
+      '250 queued\r\n503 5.5.1 Hello?\r\n503 5.5.1 No sender\r\n503 5.5.1 No recipient\r\nhush',
+    ],
+  ])('because the server %s: at once, and nothing follows for a day', async (_, answer) => {
+    const server = await serve(toSecond(answer))
     const clock = manualClock()
-    const { start, sendAll } = over(server, {}, nodemailer, clock)
-    const tries = [0, 1, 2, 3, 4].map((n) => start(n))
-    await tries[2]?.result
-    await clock.advance(6_000)
-    expect(await Promise.all(tries.map(({ result }) => result))).toEqual(Array(5).fill('250 queued'))
+    const { sendAll } = over(server, {}, nodemailer, clock)
+    expect(await sendAll(5)).toEqual(Array(5).fill('250 queued'))
     expect(server.connections).toBe(2)
     await clock.advance(61_000)
     await sendAll(4)
     expect(server.together).toHaveLength(2)
+    await clock.advance(86_400_000)
+    await sendAll(4)
+    expect(server.together.length).toBeGreaterThan(2)
+  })
+
+  it('after the answer to the dot, again and again: for twice as long each time, until all is well for a while', async () => {
+    let ends = true
+    const server = await serve(({ step, to }) =>
+      ends && step === 'dot' && to.startsWith('u2') ? '250 queued\r\nend' : undefined,
+    )
+    const clock = manualClock()
+    const { sendAll } = over(server, { maxMessages: 1_000 }, nodemailer, clock)
+    const count = async () => {
+      const { length } = server.together
+      await sendAll(5)
+      return server.together.length - length
+    }
+    for (const minutes of [1, 2, 4]) {
+      expect(await count()).toBeGreaterThan(0)
+      await clock.advance(minutes * 60_000 - 1)
+      ends = false
+      expect(await count()).toBe(0)
+      ends = true
+      await clock.advance(1)
+    }
+    ends = false
+    await sendAll(110)
+    ends = true
+    expect(await count()).toBeGreaterThan(0)
+    await clock.advance(60_000)
+    ends = false
+    expect(await count()).toBeGreaterThan(0)
+  })
+
+  it('by ourselves: nothing follows for a minute', async () => {
+    const held = new Held()
+    let slow = true
+    const server = await serve(({ step, to }) =>
+      step === 'dot' && to.startsWith('u2') && slow ? held.answer : undefined,
+    )
+    const clock = manualClock()
+    const { start, sendAll } = over(server, {}, nodemailer, clock)
+    const tries = [0, 1, 2, 3, 4].map((n) => start(n))
+    await held.asked
+    tries[2]?.abort()
+    slow = false
+    const results = await Promise.all(tries.map(({ result }) => result))
+    expect(results[2]).toMatch(/^EABORT.* uncertain$/)
+    expect(results.toSpliced(2, 1)).toEqual(Array(4).fill('250 queued'))
+    await clock.advance(59_000)
+    await sendAll(4)
+    expect(server.together).toHaveLength(2)
+    await clock.advance(1_000)
+    await sendAll(4)
+    expect(server.together).toHaveLength(5)
+  })
+
+  it('after the answer to a message of which not all recipients were taken: nothing follows for a minute', async () => {
+    let left = 1
+    const server = await serve(({ step, to }) => {
+      if (step === 'rcpt' && to.startsWith('no')) return '550 5.1.1 Nobody'
+      return step === 'dot' && to.startsWith('yes') && left-- > 0 ? '250 queued\r\nend' : undefined
+    })
+    const clock = manualClock()
+    const { start, sendAll } = over(server, {}, nodemailer, clock)
+    const recipients = ['no@there.test', 'yes@there.test']
+    const tries = [0, 1, 2, 3, 4].map((n) => start(n, n === 2 ? { recipients } : {}))
+    const results = await Promise.all(tries.map(({ result }) => result))
+    expect(results.toSpliced(2, 1)).toEqual(Array(4).fill('250 queued'))
+    expect(server.together).toEqual(['u3@there.test'])
+    await clock.advance(60_000)
+    await sendAll(4)
+    expect(server.together.length).toBeGreaterThan(2)
   })
 
   it('since its pool is closed, it is told so', async () => {
@@ -320,8 +422,12 @@ describe('who follows', () => {
     const tries = [0, 1, 2, 3, 4].map((n) => start(n))
     await held.asked
     await tries[2]?.result
+    await new Promise(setImmediate) // the connection is free
+    await new Promise(setImmediate)
     tries[3]?.abort()
-    expect(await tries[3]?.result).toMatch(/^EABORT(?!.*uncertain)/)
+    expect((await tries[3]?.whole)?.outcomes).toMatchObject([
+      { uncertain: false, reply: { errno: 'EABORT', phase: 'mail' } },
+    ])
     const results = await Promise.all(tries.map(({ result }) => result))
     expect(results.toSpliced(3, 1)).toEqual(Array(4).fill('250 queued'))
     expect(server.bodies.map(({ to }) => to.slice(0, 2))).toEqual(['u0', 'u1', 'u2', 'u4'])
@@ -421,9 +527,16 @@ class Held {
   }
 }
 
+/** What is left of what has come. */
+const LOSSES: Readonly<Record<string, (pending: string) => string>> = {
+  lose: () => '',
+  'lose a line': (pending) => pending.slice(pending.indexOf('\r\n') + 2),
+  'lose octets': (pending) => pending.slice(5),
+}
+
 /**
- * A server that says yes, unless `script` says otherwise: a reply; `end` behind it ends the connection; `lose` forgets
- * what has come so far, and says yes.
+ * A server that says yes, unless `script` says otherwise: a reply; `end` behind it ends the connection, `hush` forgets
+ * what has come so far; or a loss, which says yes.
  */
 async function serve(
   script: (asked: Asked) => string | undefined | Promise<string | undefined> = () => undefined,
@@ -439,6 +552,7 @@ async function serve(
     sockets.add(socket)
     socket.on('error', () => socket.destroy())
     socket.on('close', () => sockets.delete(socket))
+    socket.setNoDelay(true)
     socket.write('220 here\r\n')
     let pending = ''
     let inBody = false
@@ -460,9 +574,12 @@ async function serve(
     }
     const answer = async (step: Asked['step'], yes: string): Promise<boolean> => {
       const given = (await script({ step, to })) ?? yes
-      if (given === 'lose') pending = ''
-      say(given === 'lose' ? yes : given)
-      return given === yes || given === 'lose'
+      const lost = LOSSES[given]
+      if (lost) pending = lost(pending)
+      // what is said already is not said again
+      if (given.endsWith('hush')) pending = ''
+      say(lost ? yes : given.replace('\r\nhush', ''))
+      return given === yes || lost !== undefined
     }
     const hear = async (): Promise<void> => {
       if (isBusy) return
@@ -472,6 +589,8 @@ async function serve(
           inBody = false
           bodies.push({ to, text: said.split('\r\n').at(-1) ?? '' })
           bodiesOn[at] = (bodiesOn[at] ?? 0) + 1
+          hasSender = false
+          refused = true
           await answer('dot', '250 queued')
           continue
         }
@@ -480,19 +599,21 @@ async function serve(
         else if (said.startsWith('MAIL')) {
           // whose it is, is said next
           to = /^RCPT TO:<(.*?)>/.exec(pending)?.[1] ?? 'unknown'
-          refused = !(await answer('mail', '250 Ok'))
+          hasSender = await answer('mail', '250 Ok')
+          refused = true
         } else if (said.startsWith('RCPT')) {
           to = /<(.*)>/.exec(said)?.[1] ?? ''
-          if (refused) say('503 5.5.1 No sender')
-          else refused = !(await answer('rcpt', '250 Ok'))
+          if (!hasSender) say('503 5.5.1 No sender')
+          else if (await answer('rcpt', '250 Ok')) refused = false
         } else if (said === 'DATA') {
           if (refused) say('503 5.5.1 No recipient')
           else inBody = await answer('data', '354 Go')
-        } else say('250 Ok')
+        } else say(/^(RSET|QUIT)/.test(said) ? '250 Ok' : '500 5.5.2 What?')
       }
       isBusy = false
     }
-    let refused = false
+    let hasSender = false
+    let refused = true
     socket.on('data', (chunk) => {
       const text = chunk.toString('latin1')
       const found = /\r\n\.\r\nMAIL FROM:<.*?>\r\nRCPT TO:<(.*?)>\r\nDATA\r\n$/.exec(text)?.[1]
@@ -523,6 +644,7 @@ async function serve(
 interface Trying {
   readonly to: string
   readonly result: Promise<string>
+  readonly whole: Promise<AttemptResult>
   abort(): void
 }
 
@@ -560,7 +682,7 @@ function over(
       tries.push(given)
       return toText(given)
     })
-    return { to, result: told, abort: () => controller.abort() }
+    return { to, result: told, whole: result, abort: () => controller.abort() }
   }
   const sendAll = (count: number) => Promise.all(Array.from({ length: count }, (_, n) => start(n).result))
   return {

@@ -218,9 +218,11 @@ export class Place {
 
   #rest(ms: number): void {
     const known = this.#manners
-    const longer = Math.min(ms * 2 ** known.pauses++, APART_MS)
+    const now = this.#clock.monotonic()
+    // what several connections tell at once is one trouble
+    if (now >= known.notBefore) ms *= 2 ** known.pauses++
     known.good = 0
-    known.notBefore = Math.max(known.notBefore, this.#clock.monotonic() + longer)
+    known.notBefore = Math.max(known.notBefore, now + Math.min(ms, APART_MS))
   }
 
   #giveBack(): void {

@@ -382,6 +382,30 @@ describe('who follows', () => {
     expect(server.together).toHaveLength(length)
   })
 
+  it('several dots that are not answered counts as one trouble', async () => {
+    const held = new Held()
+    let slow = 0
+    const server = await serve(({ step }) => (step === 'dot' && slow-- > 0 ? held.answer : undefined))
+    const clock = manualClock()
+    const { start, sendAll } = over(server, { maxConnections: 3 }, nodemailer, clock)
+    await sendAll(12)
+    const { length } = server.together
+    slow = 3
+    const tries = Array.from({ length: 9 }, (_, n) => start(n))
+    while (server.together.length < length + 3) await new Promise(setImmediate)
+    await clock.advance(1_100)
+    held.release('250 queued')
+    expect(await Promise.all(tries.map(({ result }) => result))).toEqual(Array(9).fill('250 queued'))
+    const before = server.together.length
+    await clock.advance(58_000)
+    await sendAll(12)
+    expect(server.together).toHaveLength(before)
+    await clock.advance(2_000)
+    await sendAll(12)
+    await sendAll(12)
+    expect(server.together.length).toBeGreaterThan(before)
+  })
+
   it('stays behind where a dot takes a quarter of a second', async () => {
     const clock = manualClock()
     const server = await serve(async ({ step }) => {

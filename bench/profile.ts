@@ -30,12 +30,18 @@ const PARTS: readonly (readonly [RegExp, string])[] = [
   [/^src\/stores\/sqlite\//, 'our SQLite store'],
   [/^src\/(stores\/|core\/heap)/, 'our memory store and its rules'],
   [
-    /^src\/(outbox|lanes|permits|grouping|egress|owner|recovery|conclude|tell|outcomes|events)\.ts/,
+    /^src\/(outbox|flights|lanes|unsaved-lanes|permits|grouping|egress|owner|recovery|conclude|tell|outcomes|events|breath|pace|clock)\.ts/,
     'our loop: lanes, slots, results',
   ],
   [/^src\/(core|providers)\//, 'our rules: buckets, decisions, lane states'],
-  [/^src\/(intake|mailer|options|freeze|render|envelope|ticket|address)\.ts/, 'our intake: checks, freezing'],
-  [/^src\/(attempt|answer|body|transporter|mx\/wire)\.ts/, 'our attempt: hand-over, replies'],
+  [
+    /^src\/(intake|mailer|options|freeze|render|envelope|ticket|address|turnstile|aborts)\.ts/,
+    'our intake: checks, freezing',
+  ],
+  [
+    /^src\/(attempt|answer|body|quicken|follow|socket-write|gate|transporter|mx\/wire)\.ts/,
+    'our attempt: hand-over, replies',
+  ],
   [/^src\//, 'ours, other'],
   [/p-queue|p-timeout|eventemitter3/, 'p-queue'],
   [/nodemailer/, 'nodemailer: pool, SMTP, building'],

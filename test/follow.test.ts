@@ -6,7 +6,6 @@ import { createServer, type Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { type AttemptRequest, type AttemptResult, attempt } from '../src/attempt.ts'
 import type { Clock } from '../src/clock.ts'
-import { systemClock } from '../src/clock.ts'
 import type { Message } from '../src/core/message.ts'
 import { manualClock } from '../src/testing.ts'
 import { type InnerTransport, openTarget } from '../src/transporter.ts'
@@ -424,7 +423,7 @@ describe('who follows', () => {
       const server = await serve(({ step, to }) =>
         step === 'dot' && to.startsWith('u2') ? held.answer : undefined,
       )
-      const { start, transporter } = over(server, {}, nodemailer, systemClock, abortable)
+      const { start, transporter } = over(server, {}, nodemailer, manualClock(), abortable)
       const tries = [0, 1, 2, 3, 4, 5].map((n) => start(n))
       await held.asked
       // and one that waits in the queue
@@ -679,7 +678,7 @@ function over(
   { port }: { readonly port: number },
   options: object = {},
   by: Nodemailer = nodemailer,
-  clock: Clock = systemClock,
+  clock: Clock = manualClock(),
   abortable = true,
 ) {
   const transporter = by.createTransport({

@@ -119,6 +119,22 @@ describe('whatever is said', () => {
     expect(server.together).toContain('u3@there.test')
   })
 
+  it('to it, one reply after another, is heard as a whole', async () => {
+    const held = new Held()
+    const server = await serve(({ step, to }) =>
+      step === 'rcpt' && to.startsWith('u3') ? held.answer : undefined,
+    )
+    const { start } = over(server)
+    const tries = [0, 1, 2, 3, 4].map((n) => start(n))
+    await held.asked
+    await tries[2]?.result
+    for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate)
+    held.release('250 Ok')
+    expect(await Promise.all(tries.map(({ result }) => result))).toEqual(Array(5).fill('250 queued'))
+    expect(server.together).toHaveLength(3)
+    expect(server.connections).toBe(1)
+  })
+
   it('421 to the dot before it ends the connection, and it goes over another', async () => {
     const server = await serve(({ step, to }) =>
       step === 'dot' && to.startsWith('u2') ? '421 4.7.0 Later' : undefined,
@@ -223,6 +239,7 @@ describe('as if nothing had been said, where the connection ends', () => {
   it.each([
     ['all', 'lose'],
     ['the first line', 'lose a line'],
+    ['the last line', 'lose the end'],
   ])(
     'because the server has lost %s of it: five seconds later, and nothing follows for a day',
     async (_, answer) => {
@@ -444,12 +461,14 @@ describe('who follows', () => {
     const server = await serve(({ step, to }) =>
       step === 'mail' && to.startsWith('u3') ? held.answer : undefined,
     )
-    const { start } = over(server, {}, nodemailer, manualClock())
+    const clock = manualClock()
+    const { start, sendAll } = over(server, {}, nodemailer, clock)
     const tries = [0, 1, 2, 3, 4].map((n) => start(n))
     await held.asked
     await tries[2]?.result
     await new Promise(setImmediate) // the connection is free
     await new Promise(setImmediate)
+    await clock.advance(1_000)
     tries[3]?.abort()
     expect((await tries[3]?.whole)?.outcomes).toMatchObject([
       { uncertain: false, reply: { errno: 'EABORT', phase: 'mail' } },
@@ -457,6 +476,10 @@ describe('who follows', () => {
     const results = await Promise.all(tries.map(({ result }) => result))
     expect(results.toSpliced(3, 1)).toEqual(Array(4).fill('250 queued'))
     expect(server.bodies.map(({ to }) => to.slice(0, 2))).toEqual(['u0', 'u1', 'u2', 'u4'])
+    // and who waited so long has told something of the server
+    const { length } = server.together
+    await sendAll(3)
+    expect(server.together).toHaveLength(length)
   })
 
   it('and whose gate refuses ends its connection, and nobody else', async () => {
@@ -557,6 +580,7 @@ class Held {
 const LOSSES: Readonly<Record<string, (pending: string) => string>> = {
   lose: () => '',
   'lose a line': (pending) => pending.slice(pending.indexOf('\r\n') + 2),
+  'lose the end': (pending) => pending.replace(/DATA\r\n$/, ''),
   'lose octets': (pending) => pending.slice(5),
 }
 

@@ -10,7 +10,7 @@ import type { Message } from '../src/core/message.ts'
 import { manualClock } from '../src/testing.ts'
 import { type InnerTransport, openTarget } from '../src/transporter.ts'
 import { chance } from './chaos/fixtures/plan.ts'
-import { MAJORS, type Nodemailer } from './nodemailers.ts'
+import { MAJORS, type Nodemailer, silent } from './nodemailers.ts'
 
 const { nodemailer } = MAJORS[3] as (typeof MAJORS)[number]
 
@@ -121,16 +121,14 @@ describe('whatever is said', () => {
 
   it('to it, one reply after another, is heard as a whole', async () => {
     const held = new Held()
-    const server = await serve(({ step, to }) =>
-      step === 'rcpt' && to.startsWith('u3') ? held.answer : undefined,
-    )
+    const server = await serve(held.at('rcpt', 'u3'))
     const { start } = over(server)
     const tries = [0, 1, 2, 3, 4].map((n) => start(n))
     await held.asked
     await tries[2]?.result
     for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate)
     held.release('250 Ok')
-    expect(await Promise.all(tries.map(({ result }) => result))).toEqual(Array(5).fill('250 queued'))
+    expect(await resultsOf(tries)).toEqual(Array(5).fill('250 queued'))
     expect(server.together).toHaveLength(3)
     expect(server.connections).toBe(1)
   })
@@ -249,7 +247,7 @@ describe('as if nothing had been said, where the connection ends', () => {
       const tries = [0, 1, 2, 3, 4].map((n) => start(n))
       await tries[2]?.result
       await clock.advance(6_000)
-      expect(await Promise.all(tries.map(({ result }) => result))).toEqual(Array(5).fill('250 queued'))
+      expect(await resultsOf(tries)).toEqual(Array(5).fill('250 queued'))
       expect(ended.map(({ resends }) => resends)).toEqual(Array(5).fill(0))
       expect(server.connections).toBe(2)
       await clock.advance(61_000)
@@ -319,7 +317,7 @@ describe('as if nothing had been said, where the connection ends', () => {
     await held.asked
     tries[2]?.abort()
     slow = false
-    const results = await Promise.all(tries.map(({ result }) => result))
+    const results = await resultsOf(tries)
     expect(results[2]).toMatch(/^EABORT.* uncertain$/)
     expect(results.toSpliced(2, 1)).toEqual(Array(4).fill('250 queued'))
     await clock.advance(59_000)
@@ -340,7 +338,7 @@ describe('as if nothing had been said, where the connection ends', () => {
     const { start, sendAll } = over(server, {}, nodemailer, clock)
     const recipients = ['no@there.test', 'yes@there.test']
     const tries = [0, 1, 2, 3, 4].map((n) => start(n, n === 2 ? { recipients } : {}))
-    const results = await Promise.all(tries.map(({ result }) => result))
+    const results = await resultsOf(tries)
     expect(results.toSpliced(2, 1)).toEqual(Array(4).fill('250 queued'))
     expect(server.together).toEqual(['u3@there.test'])
     await clock.advance(60_000)
@@ -350,15 +348,13 @@ describe('as if nothing had been said, where the connection ends', () => {
 
   it('since its pool is closed, it is told so', async () => {
     const held = new Held()
-    const server = await serve(({ step, to }) =>
-      step === 'dot' && to.startsWith('u2') ? held.answer : undefined,
-    )
+    const server = await serve(held.at('dot', 'u2'))
     const { start, transporter } = over(server)
     const tries = [0, 1, 2, 3, 4].map((n) => start(n))
     await held.asked
     transporter.close()
     held.release('250 queued')
-    const results = await Promise.all(tries.map(({ result }) => result))
+    const results = await resultsOf(tries)
     expect(results.slice(0, 3)).toEqual(Array(3).fill('250 queued'))
     for (const result of results.slice(3)) expect(result).not.toMatch(/^250|uncertain/)
     expect(server.bodies).toHaveLength(3)
@@ -390,7 +386,7 @@ describe('who follows', () => {
     await clock.advance(1_100)
     await Promise.all(tries.filter(({ to }) => to !== held.to).map(({ result }) => result))
     held.release('250 queued')
-    expect(await Promise.all(tries.map(({ result }) => result))).toEqual(Array(6).fill('250 queued'))
+    expect(await resultsOf(tries)).toEqual(Array(6).fill('250 queued'))
     expect(server.bodies).toHaveLength(14)
     const { length } = server.together
     await clock.advance(58_000)
@@ -411,7 +407,7 @@ describe('who follows', () => {
     while (server.together.length < length + 3) await new Promise(setImmediate)
     await clock.advance(1_100)
     held.release('250 queued')
-    expect(await Promise.all(tries.map(({ result }) => result))).toEqual(Array(9).fill('250 queued'))
+    expect(await resultsOf(tries)).toEqual(Array(9).fill('250 queued'))
     const before = server.together.length
     await clock.advance(58_000)
     await sendAll(12)
@@ -437,9 +433,7 @@ describe('who follows', () => {
     'and is given up leaves no body behind (by a signal of the pool: %s)',
     async (abortable) => {
       const held = new Held()
-      const server = await serve(({ step, to }) =>
-        step === 'dot' && to.startsWith('u2') ? held.answer : undefined,
-      )
+      const server = await serve(held.at('dot', 'u2'))
       const { start, transporter } = over(server, {}, nodemailer, manualClock(), abortable)
       const tries = [0, 1, 2, 3, 4, 5].map((n) => start(n))
       await held.asked
@@ -449,7 +443,7 @@ describe('who follows', () => {
         expect(await one.result).toMatch(/^EABORT(?!.*uncertain)/)
       }
       held.release('250 queued')
-      const results = await Promise.all(tries.map(({ result }) => result))
+      const results = await resultsOf(tries)
       expect(results.toSpliced(3, 2)).toEqual(Array(4).fill('250 queued'))
       expect(server.bodies.map(({ to }) => to.slice(0, 2))).toEqual(['u0', 'u1', 'u2', 'u5'])
       expect(transporter.transporter.pendingCount()).toBe(0)
@@ -458,9 +452,7 @@ describe('who follows', () => {
 
   it('and is given up between the answer to the dot and its own leaves no body behind', async () => {
     const held = new Held()
-    const server = await serve(({ step, to }) =>
-      step === 'mail' && to.startsWith('u3') ? held.answer : undefined,
-    )
+    const server = await serve(held.at('mail', 'u3'))
     const clock = manualClock()
     const { start, sendAll } = over(server, {}, nodemailer, clock)
     const tries = [0, 1, 2, 3, 4].map((n) => start(n))
@@ -473,7 +465,7 @@ describe('who follows', () => {
     expect((await tries[3]?.whole)?.outcomes).toMatchObject([
       { uncertain: false, reply: { errno: 'EABORT', phase: 'mail' } },
     ])
-    const results = await Promise.all(tries.map(({ result }) => result))
+    const results = await resultsOf(tries)
     expect(results.toSpliced(3, 1)).toEqual(Array(4).fill('250 queued'))
     expect(server.bodies.map(({ to }) => to.slice(0, 2))).toEqual(['u0', 'u1', 'u2', 'u4'])
     // and who waited so long has told something of the server
@@ -489,7 +481,7 @@ describe('who follows', () => {
       throw new Error('not any more')
     }
     const tries = [0, 1, 2, 3, 4].map((n) => start(n, n === 3 ? { gate: refuse } : {}))
-    const results = await Promise.all(tries.map(({ result }) => result))
+    const results = await resultsOf(tries)
     expect(results[3]).toMatch(/^EABORT(?!.*uncertain)/)
     expect(results.toSpliced(3, 1)).toEqual(Array(4).fill('250 queued'))
     expect(server.bodies.map(({ to }) => to.slice(0, 2))).toEqual(['u0', 'u1', 'u2', 'u4'])
@@ -573,6 +565,11 @@ class Held {
   get answer(): Promise<string> {
     this.#ask()
     return this.#answer
+  }
+
+  /** To this step of this message. */
+  at(step: Asked['step'], to: string) {
+    return (asked: Asked) => (asked.step === step && asked.to.startsWith(to) ? this.answer : undefined)
   }
 }
 
@@ -746,6 +743,10 @@ function over(
   }
 }
 
+function resultsOf(tries: readonly Trying[]): Promise<string[]> {
+  return Promise.all(tries.map(({ result }) => result))
+}
+
 function toText({ outcomes }: AttemptResult): string {
   const [outcome] = outcomes
   if (!outcome) return 'nothing'
@@ -767,8 +768,3 @@ const messageOf = (n: number): Message => ({
   recipients: 1,
   wire: {},
 })
-
-function silent() {
-  const log = () => {}
-  return { trace: log, debug: log, info: log, warn: log, error: log, fatal: log }
-}

@@ -41,3 +41,9 @@ export async function withServer<T>(
     await server.close()
   }
 }
+
+/** A logger of a pool: with one, nodemailer's connections are left to speak as they do. */
+export function silent() {
+  const log = () => {}
+  return { trace: log, debug: log, info: log, warn: log, error: log, fatal: log }
+}

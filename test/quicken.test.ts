@@ -10,7 +10,7 @@ import { memoryStore, wrapTransport } from '../src/index.ts'
 import { smtpServer } from '../src/testing.ts'
 import { type InnerTransport, openTarget, type Target } from '../src/transporter.ts'
 import { chance } from './chaos/fixtures/plan.ts'
-import { MAJORS, type Nodemailer } from './nodemailers.ts'
+import { MAJORS, type Nodemailer, silent } from './nodemailers.ts'
 
 const undo: (() => unknown)[] = []
 afterEach(async () => {
@@ -444,9 +444,4 @@ async function talker(also: (data: string, say: (text: string) => void) => void,
   await once(server.listen(0, '127.0.0.1'), 'listening')
   const { port } = server.address() as { port: number }
   return { port, connections: () => connections }
-}
-
-function silent() {
-  const log = () => {}
-  return { trace: log, debug: log, info: log, warn: log, error: log, fatal: log }
 }
